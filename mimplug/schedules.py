@@ -1,0 +1,98 @@
+"""Where a run stands, and values as closed forms of the optimiser step.
+
+Pure host arithmetic: losses (temperatures), masking (ratios), the teacher
+(momentum) and the optimiser (lr, weight decay) all read the same formulas, so
+a resumed run has the values of an undisturbed one.
+"""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Position of a run in optimiser steps.
+
+    Args:
+        step (int): Optimiser steps finished so far (0 before the first).
+        max_steps (int): Optimiser steps of the whole run, >= 1.
+        epoch (int): Current epoch, 0-based.
+        max_epochs (int): Epochs of the whole run, >= 1.
+    """
+    step: int = 0
+    max_steps: int = 1
+    epoch: int = 0
+    max_epochs: int = 1
+
+    @property
+    def fraction(self) -> float:
+        """Share of the run that is done, in [0, 1]."""
+        return min(1.0, self.step / max(1, self.max_steps))
+
+
+def warmup_cosine(step: int, base: float, final: float, total: int,
+                  warmup: int = 0, start: float = 0.0) -> float:
+    r"""Linear warm-up that includes its end value, then half a cosine.
+
+    .. math::
+        v_i = start + (base - start)\, i / (warmup - 1), \quad i < warmup
+
+        v_{warmup + j} = final + (base - final)(1 + \cos(\pi j / n)) / 2,
+        \quad n = total - warmup
+
+    ``base`` appears twice around the join and ``final`` is never reached, as
+    in the reference.
+
+    Args:
+        step (int): Index i, 0-based; beyond ``total`` the value is ``final``.
+        base (float): Value after the warm-up.
+        final (float): Limit at the end.
+        total (int): Length of the whole schedule in steps.
+        warmup (int): Length of the warm-up in steps. Defaults to 0.
+        start (float): First value of the warm-up. Defaults to 0.
+
+    Returns:
+        float: The value at ``step``.
+
+    Source: ``utils.cosine_scheduler`` of gkakogeorgiou/attmask.
+    """
+    if step < warmup:
+        return base if warmup == 1 and step > 0 else (
+            start if warmup == 1 else
+            start + (base - start) * (step / (warmup - 1)))
+    remaining = total - warmup
+    if step >= total or remaining <= 0:
+        return final
+    phase = math.cos(math.pi * (step - warmup) / remaining)
+    return final + 0.5 * (base - final) * (1 + phase)
+
+
+def linear_then_constant(epoch: int, start: float, final: float,
+                         warmup_epochs: int, hold_epochs: int = 0) -> float:
+    """Holds ``start``, rises linearly to ``final``, stays there.
+
+    The linear part has ``warmup_epochs`` values including both ends, so
+    ``final`` is reached at epoch ``hold_epochs + warmup_epochs - 1``.
+
+    Args:
+        epoch (int): 0-based epoch.
+        start (float): First value.
+        final (float): Last value.
+        warmup_epochs (int): Number of values of the linear part.
+        hold_epochs (int): Epochs at ``start`` before it. Defaults to 0.
+
+    Returns:
+        float: The value of this epoch.
+
+    Source: ``iBOTLoss.__init__`` (teacher temperatures) of
+    gkakogeorgiou/attmask.
+    """
+    i = epoch - hold_epochs
+    if i < 0:
+        return start
+    if i >= warmup_epochs:
+        return final
+    if warmup_epochs == 1:
+        return start
+    return start + (final - start) * (i / (warmup_epochs - 1))
