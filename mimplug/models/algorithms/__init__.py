@@ -1,0 +1,5 @@
+"""Algorithms: one file each, read like the paper's figure."""
+from .base import KeyedSelfSupervisor
+from .ibot import IBOT
+
+__all__ = ['IBOT', 'KeyedSelfSupervisor']

@@ -1,0 +1,321 @@
+"""iBOT with any mask generator; with an attention generator it is AttMask."""
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from mmpretrain.registry import MODELS as BUILD
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import cached
+
+from mimplug.errors import ConfigError
+from mimplug.masking import (
+    Mask,
+    MaskContext,
+    MaskGenerator,
+    Needs,
+    build_generator,
+)
+from mimplug.registry import MODELS
+from mimplug.schedules import LinearThenConstant
+
+from ..backbones import Encoded
+from ..losses import ClusteringLoss
+from ..requested import group_by_size, token_weights
+from ..teacher import Teacher
+from .base import KeyedSelfSupervisor
+
+
+@MODELS.register_module()
+class IBOT(KeyedSelfSupervisor):
+    r"""Image BERT pre-training with an online tokeniser; AttMask.
+
+    .. math::
+        L = \lambda_1 L_{[CLS]}(P_t(u), P_s(\hat v))
+          + \lambda_2 L_{MIM}(P_t(u), P_s(\hat u))
+
+    One step: the teacher sees the full global views and says where it looks;
+    the mask generator hides patches; the student sees the masked global views
+    and the local ones; CLS tokens of different views and hidden patches of
+    the same view must agree with the teacher. Heads and losses run only on
+    the tokens that a loss asks for.
+
+    Args:
+        backbone (dict): ``mimplug.MaskedViT`` with a mask token. The teacher
+            gets the same without stochastic depth and mask token.
+        head (dict): ``mimplug.PrototypeHead``; ``in_channels`` defaults to
+            the backbone's width.
+        mask_generator (dict | MaskGenerator): Any generator of
+            :mod:`mimplug.masking`; ``mimplug.AttentionMask`` is AttMask,
+            ``mimplug.BlockMask`` is iBOT.
+        loss (dict, optional): Arguments of ``mimplug.ClusteringLoss`` but
+            the numbers of prototypes, which the head knows.
+        teacher_temperature (dict): Arguments of
+            :class:`~mimplug.schedules.LinearThenConstant`, by epoch.
+        patch_temperature (dict): The same for patches.
+        num_globals (int): G, leading views that the teacher sees.
+            Defaults to 2.
+        legacy_shared_teacher_head (bool): The release's default flags: the
+            teacher owns one prototype layer, which starts as the student's
+            patch layer and then follows its CLS layer. Defaults to False:
+            the teacher mirrors the student.
+        draws_seed (int, optional): Seed of masks and stochastic depth.
+            None: the seed of the run.
+        data_preprocessor (dict, optional): Defaults to
+            ``mimplug.MultiViewDataPreprocessor`` with ImageNet statistics.
+        init_cfg (dict, optional): MMEngine's initialisation config. To start
+            from public weights put it on the backbone; the teacher copies
+            the student afterwards.
+
+    Raises:
+        ConfigError: Parts that do not fit together.
+
+    Source: Zhou et al., iBOT, ICLR 2022; Kakogeorgiou et al., What to Hide
+    from Your Students, ECCV 2022 (``train_one_epoch`` of
+    gkakogeorgiou/attmask). The EMA and the centres move in :meth:`step_end`,
+    after the optimiser step; both are next read in the following step, so the
+    numbers are the reference's.
+    """
+
+    def __init__(self,
+                 backbone: dict,
+                 head: dict,
+                 mask_generator: dict | MaskGenerator,
+                 loss: dict | None = None,
+                 *,
+                 teacher_temperature: dict | None = None,
+                 patch_temperature: dict | None = None,
+                 num_globals: int = 2,
+                 legacy_shared_teacher_head: bool = False,
+                 draws_seed: int | None = None,
+                 data_preprocessor: dict | nn.Module | None = None,
+                 init_cfg: dict | None = None) -> None:
+        super().__init__(
+            draws_seed=draws_seed, backbone=backbone,
+            data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        if num_globals < 1:
+            raise ConfigError(f'num_globals={num_globals}: must be >= 1')
+        self.num_globals = num_globals
+        self.legacy_shared_teacher_head = legacy_shared_teacher_head
+        self.mask_generator = build_generator(mask_generator)
+        self.needs = self._check_needs()
+        head = dict(head)
+        head.setdefault('in_channels', self.backbone.embed_dims)
+        self.head = BUILD.build(head)
+        if self.head.has_batch_norm:
+            raise ConfigError(
+                f'head.norm={self.head.norm!r}: a batch norm would see only '
+                "the requested tokens; use 'ln' or None")
+        self.teacher = self._build_teacher(backbone, head)
+        self.loss_module = ClusteringLoss(
+            self.head.num_prototypes, self.head.patch_prototypes,
+            **(loss or {}))
+        self.teacher_temperature = LinearThenConstant(
+            **(teacher_temperature
+               or dict(start=0.04, final=0.07, warmup_epochs=30)))
+        self.patch_temperature = LinearThenConstant(
+            **(patch_temperature
+               or dict(start=0.04, final=0.07, warmup_epochs=30)))
+
+    def _check_needs(self) -> Needs:
+        """Layers the generator looks at, by absolute index."""
+        if getattr(self.backbone, 'mask_token', None) is None:
+            raise ConfigError(
+                f'backbone {type(self.backbone).__name__}: IBOT needs '
+                'mimplug.MaskedViT with_mask_token=True')
+        needs: Needs = self.mask_generator.needs
+        if needs.saliency:
+            raise ConfigError(
+                f'{type(self.mask_generator).__name__} needs saliency maps, '
+                'which IBOT does not compute')
+        self.mask_generator.check(
+            tuple(self.backbone.patch_resolution), self.backbone.num_layers)
+        return needs.resolve(self.backbone.num_layers)
+
+    def _build_teacher(self, backbone: dict, head: dict) -> Teacher:
+        """The student without stochastic depth and mask token."""
+        backbone, head = copy.deepcopy(backbone), copy.deepcopy(head)
+        backbone.update(drop_path_rate=0.0, with_mask_token=False)
+        backbone.pop('init_cfg', None)
+        if self.legacy_shared_teacher_head:
+            if self.head.shared:
+                raise ConfigError(
+                    'legacy_shared_teacher_head=True is about a student with '
+                    'two prototype layers; set head.shared=False')
+            if self.head.num_prototypes != self.head.patch_prototypes:
+                raise ConfigError(
+                    'legacy_shared_teacher_head=True needs equal numbers of '
+                    f'prototypes, got {self.head.num_prototypes} and '
+                    f'{self.head.patch_prototypes}')
+            head.update(shared=True)
+        return Teacher(backbone=BUILD.build(backbone), head=BUILD.build(head))
+
+    def init_weights(self) -> None:
+        """Initialises the student; the teacher then equals it."""
+        super().init_weights()
+        self.reset_teacher()
+
+    @torch.no_grad()
+    def reset_teacher(self) -> None:
+        """Copies the student into the teacher, after init or loading."""
+        self.teacher.copy_from(self)
+        if self.legacy_shared_teacher_head:
+            # the release loads last_layer2 over the one layer it aliases
+            self.teacher.head.last_layer.load_state_dict(
+                self.head.last_layer2.state_dict())
+
+    def step_end(self, momentum: float) -> None:
+        """Moves teacher and centres; called after each optimiser step.
+
+        Args:
+            momentum (float): Share kept from the teacher, in [0, 1].
+        """
+        self.teacher.update(self, momentum)
+        self.loss_module.step()
+
+    def loss(self, inputs: Sequence[Tensor],
+             data_samples: Sequence | None = None) -> dict[str, Tensor]:
+        """One training step.
+
+        Args:
+            inputs (Sequence[Tensor]): V views (B, 3, h_v, w_v), the G global
+                ones first; these of one size.
+            data_samples (Sequence[DataSample], optional): B samples with
+                their ``sample_key``.
+
+        Returns:
+            dict: ``loss_cls``, ``loss_patch`` (weighted) and, for the log,
+            ``raw/agreement`` (share of images whose strongest prototype is
+            the same in teacher view 0 and student view 1) and
+            ``raw/hidden`` (share of hidden patches).
+
+        Raises:
+            RuntimeError: ``set_progress`` was never called.
+        """
+        if len(inputs) < self.num_globals:
+            raise ValueError(
+                f'{len(inputs)} views for num_globals={self.num_globals}')
+        images = torch.cat(list(inputs[:self.num_globals]))
+        local_views = group_by_size(inputs[self.num_globals:])
+        drops = self._drop_path(
+            data_samples, inputs, [len(images), *map(len, local_views)])
+        with torch.no_grad():
+            teacher = self.teacher.backbone.encode(
+                images, cls_rows=self.needs.cls_rows, full=self.needs.full)
+        mask = self.make_mask(images, teacher, data_samples)
+        student = self.backbone.encode(
+            images, hidden=mask.tokens, drop_path=drops.pop(0))
+        cls = [student.cls] + [
+            self.backbone.encode(views, drop_path=drop).cls
+            for views, drop in zip(local_views, drops)
+        ]
+        with cached():  # weight-normed prototypes are computed once
+            return self._losses(teacher, student, torch.cat(cls), mask)
+
+    def _drop_path(self, data_samples: Sequence | None,
+                   inputs: Sequence[Tensor],
+                   rows: list[int]) -> list[Tensor | None]:
+        """Uniform draws (rows, num_layers, 2) for each student pass."""
+        if not self.training or self.backbone.drop_path_rates[-1] == 0:
+            return [None for _ in rows]
+        draws = self.draws(data_samples, len(inputs), inputs[0].shape[0])
+        uniform = draws.uniform('drop_path', self.backbone.num_layers, 2,
+                                device=inputs[0].device)
+        return list(uniform.split(rows))
+
+    def make_mask(self, images: Tensor, teacher: Encoded,
+                  data_samples: Sequence | None) -> Mask:
+        """Asks the generator for the masks of the global views.
+
+        Args:
+            images (Tensor): (G * B, 3, H, W), view-major.
+            teacher (Encoded): The teacher's view of them.
+            data_samples (Sequence[DataSample], optional): B samples.
+
+        Returns:
+            Mask: (G * B, 1, Hp, Wp).
+        """
+        batch = images.shape[0] // self.num_globals
+        mask = self.mask_generator(MaskContext(
+            grid=teacher.grid, batch_size=batch,
+            draws=self.draws(data_samples, self.num_globals, batch),
+            num_views=self.num_globals, progress=self.progress,
+            device=images.device, attention=teacher.attention,
+            num_layers=self.backbone.num_layers, features=teacher.patches,
+            images=images))
+        if mask.dropped is not None:
+            raise ConfigError(
+                f'{type(self.mask_generator).__name__} drops tokens, which '
+                'IBOT does not support')
+        return mask
+
+    def _losses(self, teacher: Encoded, student: Encoded, cls: Tensor,
+                mask: Mask) -> dict[str, Tensor]:
+        """CLS term over views, patch term over hidden tokens."""
+        batch = len(teacher.tokens) // self.num_globals
+        epoch = self.progress.epoch
+        index, valid = mask.hidden_rows()
+        with torch.no_grad():
+            z = self.teacher.head.project(teacher.tokens)
+            target_cls = self.teacher.head.cls_logits(z[:, 0])
+            z_patch = z[:, 1:].flatten(0, 1)
+            target_patch = self.teacher.head.patch_logits(z_patch[index])
+            self._observe(z[:, 0], z_patch)
+        head = self.head
+        logits = head.cls_logits(head.project(cls)).unflatten(0, (-1, batch))
+        hidden = student.patches.flatten(0, 1)[index]
+        patch_logits = head.patch_logits(head.project(hidden))
+        target_cls = target_cls.unflatten(0, (-1, batch))
+        losses = dict(
+            loss_cls=self.loss_module.cls_loss(
+                logits, target_cls, self.teacher_temperature(epoch)),
+            loss_patch=self.loss_module.patch_loss(
+                patch_logits, target_patch,
+                token_weights(mask, index, valid, dtype=z.dtype),
+                self.patch_temperature(epoch)))
+        with torch.no_grad():
+            same = target_cls[0].argmax(-1) == logits[
+                min(1, len(logits) - 1)].argmax(-1)
+            losses['raw/agreement'] = same.float().mean()
+            losses['raw/hidden'] = mask.tokens.float().mean()
+        return losses
+
+    def _observe(self, z_cls: Tensor, z_patch: Tensor) -> None:
+        """Mean logits for the centres: prototypes are linear in z."""
+        head = self.teacher.head
+        with torch.autocast(z_cls.device.type, enabled=False):
+            dtype = torch.promote_types(z_cls.dtype, torch.float32)
+            self.loss_module.observe(
+                head.cls_logits(z_cls.to(dtype).mean(0)),
+                head.patch_logits(z_patch.to(dtype).mean(0)))
+
+    @torch.no_grad()
+    def preview_masks(self, inputs: Sequence[Tensor],
+                      data_samples: Sequence | None = None
+                      ) -> dict[str, Tensor | None]:
+        """Masks of the global views, for pictures.
+
+        Args:
+            inputs (Sequence[Tensor]): As in :meth:`loss`.
+            data_samples (Sequence[DataSample], optional): As there.
+
+        Returns:
+            dict: ``images`` (M, 3, H, W), ``attention`` (M, Hp, Wp) of the
+            teacher's last layer (heads averaged) and ``hidden``
+            (M, Hp, Wp) bool, M = G * B.
+        """
+        images = torch.cat(list(inputs[:self.num_globals]))
+        last = self.backbone.num_layers - 1
+        teacher = self.teacher.backbone.encode(
+            images, full=self.needs.full,
+            cls_rows=sorted({last, *self.needs.cls_rows}
+                            - set(self.needs.full)))
+        mask = self.make_mask(images, teacher, data_samples)
+        attention = teacher.attention[last]
+        if attention.ndim == 4:
+            attention = attention[:, :, 0]
+        attention = attention[:, :, 1:].mean(1).unflatten(1, teacher.grid)
+        return dict(images=images, attention=attention,
+                    hidden=mask.hidden[:, 0])
+

@@ -1,0 +1,9 @@
+"""Backbones that understand masks."""
+from .block import attention_weights, drop_path_scale, run_block
+from .masked_vit import Encoded, MaskedViT
+from .pos_embed import resize_pos_embed_by_scale
+
+__all__ = [
+    'Encoded', 'MaskedViT', 'attention_weights', 'drop_path_scale',
+    'resize_pos_embed_by_scale', 'run_block'
+]

@@ -1,0 +1,321 @@
+"""Vision transformer that can hide, drop and tell where it looks."""
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.model import BaseModule
+from mmengine.model.weight_init import trunc_normal_
+from mmpretrain.models.backbones.vision_transformer import VisionTransformer
+from mmpretrain.models.utils import resize_pos_embed
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mimplug.errors import ConfigError, check_range
+from mimplug.registry import MODELS
+
+from .block import BlockOutput, drop_path_scale, run_block
+from .pos_embed import resize_pos_embed_by_scale
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What :meth:`MaskedViT.encode` returns.
+
+    Args:
+        tokens (Tensor): Normed tokens (M, 1 + L, D), CLS first. With
+            ``out_type='avg_featmap'`` row 0 is the normed mean of the patch
+            tokens and the others are the last block's output.
+        grid (tuple[int, int]): Patch grid (Hp, Wp), before ``keep_ids``.
+        attention (Mapping): Absolute layer index to softmaxed attention,
+            (M, H, 1 + L) CLS rows or (M, H, 1 + L, 1 + L) matrices.
+        intermediates (Mapping): Absolute layer index to the tokens after that
+            layer and the final norm, (M, 1 + L, D).
+    """
+    tokens: Tensor
+    grid: tuple[int, int]
+    attention: Mapping[int, Tensor] = field(default_factory=dict)
+    intermediates: Mapping[int, Tensor] = field(default_factory=dict)
+
+    @property
+    def cls(self) -> Tensor:
+        """CLS (or mean-pooled) features (M, D)."""
+        return self.tokens[:, 0]
+
+    @property
+    def patches(self) -> Tensor:
+        """Patch tokens (M, L, D)."""
+        return self.tokens[:, 1:]
+
+
+@MODELS.register_module()
+class MaskedViT(VisionTransformer):
+    r"""MMPretrain's ViT with mask token, attention on demand and token drop.
+
+    Hidden patch embeddings are replaced by the learned mask token **before**
+    the position embedding is added:
+
+    .. math::
+        z_0 = [cls;\; (1 - m) \odot E(x) + m \odot t_{mask}] + pos
+
+    All parameters but ``mask_token`` carry MMPretrain's names, so weights load
+    into ``mmpretrain.VisionTransformer``. ``forward`` keeps the stock
+    contract (a tuple, by ``out_type``); :meth:`encode` is the rich one.
+
+    Args:
+        arch (str | dict): As ``VisionTransformer``; the papers' ViT-S is
+            ``'deit-small'``. Defaults to ``'deit-small'``.
+        img_size (int | tuple): Usual image size in pixels; others work too.
+        patch_size (int): Patch size in pixels.
+        in_channels (int): Image channels. Defaults to 3.
+        drop_path_rate (float): Stochastic depth of the last block, rising
+            linearly from 0, in [0, 1). Defaults to 0.
+        with_mask_token (bool): Own a mask token (1, D), initialised to zeros;
+            a student has one, a teacher has not. Defaults to True.
+        interpolate_offset (float, optional): Resize the position embedding as
+            DINO/iBOT do, with this offset (0.1) in patches. None:
+            MMPretrain's exact target size. Defaults to None.
+        with_cp (bool): Recompute block activations in the backward pass.
+            Defaults to False.
+        **kwargs: The other arguments of ``VisionTransformer`` (``out_type``,
+            ``out_indices``, ``final_norm``, ``layer_scale_init_value``,
+            ``init_cfg``, …). ``out_type='avg_featmap'`` with
+            ``final_norm=False`` is the reference's mean pooling.
+
+    Raises:
+        ConfigError: A rate out of range, or no class token.
+
+    Source: ``models/vision_transformer.py`` of gkakogeorgiou/attmask (ECCV
+    2022). Weights start as there: truncated normal 0.02 for linear layers,
+    position embedding and CLS, zero biases, PyTorch's default for the patch
+    convolution.
+    """
+
+    def __init__(self,
+                 arch: str | dict = 'deit-small',
+                 img_size: int | tuple[int, int] = 224,
+                 patch_size: int = 16,
+                 in_channels: int = 3,
+                 *,
+                 drop_path_rate: float = 0.0,
+                 with_mask_token: bool = True,
+                 interpolate_offset: float | None = None,
+                 with_cp: bool = False,
+                 **kwargs: Any) -> None:
+        if not kwargs.get('with_cls_token', True):
+            raise ConfigError('with_cls_token=False: MaskedViT needs one')
+        check_range('drop_path_rate', drop_path_rate, 0.0, 1.0 - 1e-6)
+        # drop path 0 in the stock layers: ours takes its draws from outside
+        super().__init__(arch=arch, img_size=img_size, patch_size=patch_size,
+                         in_channels=in_channels, drop_path_rate=0.0, **kwargs)
+        self.patch_size = patch_size
+        self.with_cp = with_cp
+        self.interpolate_offset = interpolate_offset
+        self.drop_path_rates = [
+            float(rate)
+            for rate in np.linspace(0, drop_path_rate, self.num_layers)
+        ]
+        self.mask_token: nn.Parameter | None = None
+        if with_mask_token:
+            self.mask_token = nn.Parameter(torch.zeros(1, self.embed_dims))
+
+    def init_weights(self) -> None:
+        """Draws the reference's initial weights, then runs ``init_cfg``.
+
+        Weights of an ``init_cfg`` win: unlike the stock class this does not
+        re-draw the position embedding or the MLPs after loading.
+        """
+        if self.is_init:
+            return
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            if isinstance(module, BaseModule) and module is not self:
+                module._is_init = True
+        trunc_normal_(self.pos_embed, std=0.02)
+        trunc_normal_(self.cls_token, std=0.02)
+        BaseModule.init_weights(self)
+
+    def layer_index(self, index: int) -> int:
+        """Absolute index of a block.
+
+        Args:
+            index (int): In [-num_layers, num_layers).
+
+        Returns:
+            int: In [0, num_layers).
+
+        Raises:
+            ConfigError: The network has no such block.
+        """
+        if not -self.num_layers <= index < self.num_layers:
+            raise ConfigError(
+                f'layer {index}: this backbone has {self.num_layers}; allowed '
+                f'are {-self.num_layers} to {self.num_layers - 1}')
+        return index % self.num_layers
+
+    def embed(self, images: Tensor, hidden: Tensor | None = None,
+              keep_ids: Tensor | None = None
+              ) -> tuple[Tensor, tuple[int, int]]:
+        """Patch embedding, masking, CLS and position embedding.
+
+        Args:
+            images (Tensor): (M, C, H, W), normalised.
+            hidden (Tensor, optional): Bool (M, L) or (M, 1, Hp, Wp), True =
+                replaced by the mask token.
+            keep_ids (Tensor, optional): int64 (M, Lk), patches that are kept.
+
+        Returns:
+            tuple: tokens (M, 1 + L, D) or (M, 1 + Lk, D), and the patch grid.
+
+        Raises:
+            ValueError: The mask does not fit the patch grid, or the backbone
+                has no mask token.
+        """
+        x, grid = self.patch_embed(images)
+        if hidden is not None:
+            x = self._hide(x, hidden, grid)
+        pos = self._position(grid)
+        patches = x + pos[:, 1:]
+        if keep_ids is not None:
+            index = keep_ids.unsqueeze(-1).expand(-1, -1, x.shape[-1])
+            patches = patches.gather(1, index)
+        cls = (self.cls_token + pos[:, :1]).expand(x.shape[0], -1, -1)
+        tokens = torch.cat((cls.to(patches.dtype), patches), dim=1)
+        return self.pre_norm(self.drop_after_pos(tokens)), tuple(grid)
+
+    def _hide(self, x: Tensor, hidden: Tensor,
+              grid: tuple[int, int]) -> Tensor:
+        """Mask token in place of the hidden patch embeddings."""
+        if self.mask_token is None:
+            raise ValueError('hidden given, but with_mask_token=False')
+        hidden = hidden.flatten(1)
+        if hidden.shape != x.shape[:2]:
+            raise ValueError(
+                f'mask of shape {tuple(hidden.shape)} for {x.shape[0]} images '
+                f'with a patch grid of {tuple(grid)}')
+        token = self.mask_token.to(x.dtype)
+        return torch.where(hidden.unsqueeze(-1), token, x)
+
+    def _position(self, grid: tuple[int, int]) -> Tensor:
+        """Position embedding (1, 1 + L, D) for a patch grid."""
+        if self.interpolate_offset is None:
+            return resize_pos_embed(
+                self.pos_embed, self.patch_resolution, grid,
+                mode=self.interpolate_mode, num_extra_tokens=1)
+        return resize_pos_embed_by_scale(
+            self.pos_embed, tuple(self.patch_resolution), tuple(grid),
+            offset=self.interpolate_offset)
+
+    def encode(self,
+               images: Tensor,
+               *,
+               hidden: Tensor | None = None,
+               keep_ids: Tensor | None = None,
+               cls_rows: Sequence[int] = (),
+               full: Sequence[int] = (),
+               intermediates: Sequence[int] = (),
+               drop_path: Tensor | None = None) -> Encoded:
+        """Runs the network and returns everything asked for.
+
+        Args:
+            images (Tensor): (M, C, H, W), normalised; any size.
+            hidden (Tensor, optional): Bool (M, L) or (M, 1, Hp, Wp).
+            keep_ids (Tensor, optional): int64 (M, Lk): only these patches
+                enter the blocks.
+            cls_rows (Sequence[int]): Layers (negative from the end) whose CLS
+                attention row (M, H, 1 + L) is returned; fused attention still
+                computes the values.
+            full (Sequence[int]): Layers whose attention matrix is returned.
+            intermediates (Sequence[int]): Layers whose normed output is
+                returned.
+            drop_path (Tensor, optional): Uniform draws (M, num_layers, 2) in
+                [0, 1) for stochastic depth. None while training: drawn from
+                PyTorch's global generator, as stock layers do.
+
+        Returns:
+            Encoded: Tokens, grid, attention and intermediates.
+
+        Raises:
+            ConfigError: A layer index that does not exist.
+            ValueError: A mask that does not fit.
+        """
+        want = {self.layer_index(i): 'cls' for i in cls_rows}
+        want.update({self.layer_index(i): 'full' for i in full})
+        keep = {self.layer_index(i) for i in intermediates}
+        x, grid = self.embed(images, hidden, keep_ids)
+        attention, outputs = {}, {}
+        for i, x, weights in self._blocks(x, drop_path, want):  # noqa: B020
+            if weights is not None:
+                attention[i] = weights
+            if i in keep:
+                outputs[i] = self._final_norm(x)
+        return Encoded(self._pool(self._final_norm(x)), grid, attention,
+                       outputs)
+
+    def _blocks(
+        self, x: Tensor, drop_path: Tensor | None, want: Mapping[int, str]
+    ) -> Iterator[tuple[int, Tensor, Tensor | None]]:
+        """Yields (layer, tokens after it, its attention if wanted)."""
+        scale = self._drop_path_scales(x, drop_path)
+        for i, layer in enumerate(self.layers):
+            x, attention = self._run(
+                layer, x, None if scale is None else scale[:, i], want.get(i))
+            yield i, x, attention
+
+    def _run(self, layer: nn.Module, x: Tensor, scale: Tensor | None,
+             want: str | None) -> BlockOutput:
+        """One block, recomputed in the backward pass if asked for."""
+        if self.with_cp and self.training and torch.is_grad_enabled():
+            out: BlockOutput = checkpoint(
+                run_block, layer, x, scale, want, use_reentrant=False)
+            return out
+        return run_block(layer, x, scale, want)
+
+    def _drop_path_scales(self, x: Tensor,
+                          uniform: Tensor | None) -> Tensor | None:
+        """Factors (M, num_layers, 2), or None when every branch is kept."""
+        if not self.training or self.drop_path_rates[-1] == 0:
+            return None
+        if uniform is None:
+            uniform = torch.rand(
+                x.shape[0], self.num_layers, 2, device=x.device)
+        return torch.stack([
+            drop_path_scale(uniform[:, i], rate)
+            for i, rate in enumerate(self.drop_path_rates)
+        ], dim=1)
+
+    def _final_norm(self, x: Tensor) -> Tensor:
+        """Final norm, or the identity without one."""
+        return self.ln1(x) if self.final_norm else x
+
+    def _pool(self, x: Tensor) -> Tensor:
+        """Puts the normed patch mean into row 0 for ``avg_featmap``."""
+        if self.out_type != 'avg_featmap':
+            return x
+        mean = self.ln2(x[:, 1:].mean(dim=1, keepdim=True))
+        return torch.cat((mean, x[:, 1:]), dim=1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Stock contract of ``VisionTransformer``.
+
+        Args:
+            x (Tensor): (B, C, H, W), normalised.
+
+        Returns:
+            tuple[Tensor]: One output per ``out_indices``, shaped by
+            ``out_type``; as in the stock class only the last is normed.
+        """
+        x, grid = self.embed(x)
+        outs = []
+        for i, x, _ in self._blocks(x, None, {}):  # noqa: B020
+            if i == self.num_layers - 1:
+                x = self._final_norm(x)
+            if i in self.out_indices:
+                outs.append(self._format_output(x, grid))
+        return tuple(outs)

@@ -1,0 +1,4 @@
+"""Heads between backbone tokens and losses."""
+from .prototype_head import PrototypeHead
+
+__all__ = ['PrototypeHead']
