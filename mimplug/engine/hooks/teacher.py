@@ -1,0 +1,99 @@
+"""Tells the algorithm where the run stands and moves its teacher."""
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from torch import nn
+
+from mimplug.errors import ConfigError, check_range
+from mimplug.registry import HOOKS
+from mimplug.schedules import Progress, warmup_cosine
+
+
+def bare_model(model: nn.Module) -> nn.Module:
+    """The algorithm inside a distributed wrapper, or the model itself."""
+    inner: nn.Module = model.module if is_model_wrapper(model) else model
+    return inner
+
+
+def run_progress(runner: Any) -> Progress:
+    """Position of a runner in optimiser steps.
+
+    Args:
+        runner (Runner): MMEngine's runner inside a training loop.
+
+    Returns:
+        Progress: Steps, epochs and their totals, all host integers.
+    """
+    wrapper = runner.optim_wrapper
+    accumulation = int(getattr(wrapper, '_accumulative_counts', 1))
+    epoch_length = len(runner.train_dataloader)
+    return Progress(
+        step=int(wrapper._inner_count) // accumulation,
+        max_steps=math.ceil(runner.max_iters / accumulation),
+        epoch=runner.iter // epoch_length,
+        max_epochs=max(1, math.ceil(runner.max_iters / epoch_length)))
+
+
+@HOOKS.register_module()
+class TeacherHook(Hook):
+    r"""Moving average and centres, once an optimiser step.
+
+    Before an iteration it hands the run's :class:`Progress` to the algorithm
+    (temperatures, mask ratios and draws depend on it). After an iteration in
+    which the optimiser stepped it calls ``model.step_end(m)`` with
+
+    .. math:: m_i = m_1 + (m_0 - m_1)(1 + \cos(\pi i / n)) / 2
+
+    for the step i that just ended, of n.
+
+    Args:
+        momentum (float): :math:`m_0` in [0, 1], the share kept from the
+            teacher. Defaults to 0.996.
+        final_momentum (float): :math:`m_1`. Defaults to 1.
+
+    Raises:
+        ConfigError: The model has no ``set_progress`` and ``step_end``.
+
+    Source: ``momentum_schedule`` in ``main_attmask.py`` of
+    gkakogeorgiou/attmask.
+    """
+
+    def __init__(self, momentum: float = 0.996,
+                 final_momentum: float = 1.0) -> None:
+        check_range('momentum', momentum, 0.0, 1.0)
+        check_range('final_momentum', final_momentum, 0.0, 1.0)
+        self.momentum = momentum
+        self.final_momentum = final_momentum
+
+    def before_train(self, runner: Any) -> None:
+        """Checks the algorithm and gives it the seed of the run."""
+        model = bare_model(runner.model)
+        for name in ('set_progress', 'step_end'):
+            if not hasattr(model, name):
+                raise ConfigError(
+                    f'TeacherHook: {type(model).__name__} has no {name}()')
+        if getattr(model, 'draws_seed', 0) is None:
+            model.draws_seed = runner.seed
+
+    def before_train_iter(self, runner: Any, batch_idx: int,
+                          data_batch: Any = None) -> None:
+        """Sets the position of this iteration."""
+        bare_model(runner.model).set_progress(  # type: ignore[operator]
+            run_progress(runner))
+
+    def after_train_iter(self, runner: Any, batch_idx: int,
+                         data_batch: Any = None,
+                         outputs: dict | None = None) -> None:
+        """Moves teacher and centres if the optimiser stepped."""
+        if not runner.optim_wrapper.should_update():
+            return
+        model = bare_model(runner.model)
+        progress = model.progress
+        momentum = warmup_cosine(
+            progress.step, self.momentum, self.final_momentum,
+            progress.max_steps)
+        model.step_end(momentum)  # type: ignore[operator]

@@ -1,0 +1,150 @@
+"""lr and weight decay as closed forms of the optimiser step."""
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
+
+from mimplug.errors import ConfigError
+from mimplug.registry import PARAM_SCHEDULERS
+from mimplug.schedules import warmup_cosine
+
+
+@PARAM_SCHEDULERS.register_module()
+class WarmupCosine(_ParamScheduler):
+    r"""Warm-up and half a cosine of any optimiser setting.
+
+    The value is :func:`mimplug.schedules.warmup_cosine` of the number of
+    finished optimiser steps: exact from the first value on, unmoved inside
+    gradient accumulation, and equal after a resume. Write it with
+    ``convert_to_iter_based=True``; then ``warmup`` and ``end`` are epochs.
+    Groups with an ``lr_mult`` get that multiple.
+
+    Args:
+        optimizer (BaseOptimWrapper | Optimizer): Filled in by the runner.
+        param_name (str): ``'lr'`` or ``'weight_decay'``.
+        final (float): Limit at the end (never reached).
+        warmup (int): Warm-up steps (epochs, if converted). Defaults to 0.
+        start (float): First value of the warm-up. Defaults to 0.
+        base (float, optional): Value after the warm-up. Defaults to the
+            optimiser's own setting.
+        end (int): Length of the schedule in iterations (epochs, if
+            converted). The runner fills in the length of the run.
+        accumulation (int, optional): Iterations an optimiser step. Defaults
+            to the wrapper's.
+
+    Raises:
+        ConfigError: A warm-up that is longer than the run.
+
+    Source: ``utils.cosine_scheduler`` of gkakogeorgiou/attmask.
+    """
+
+    def __init__(self, optimizer: Any, param_name: str, *, final: float,
+                 end: int, warmup: int = 0, start: float = 0.0,
+                 base: float | None = None, accumulation: int | None = None,
+                 begin: int = 0, last_step: int = -1, by_epoch: bool = False,
+                 verbose: bool = False) -> None:
+        if accumulation is None:
+            accumulation = int(getattr(optimizer, '_accumulative_counts', 1))
+        self.accumulation = accumulation
+        self.total = math.ceil(end / accumulation)
+        self.warmup = warmup // accumulation
+        if not 0 <= self.warmup <= self.total:
+            raise ConfigError(
+                f'{param_name}: warm-up of {warmup} iterations in a run of '
+                f'{end}; allowed is [0, {end}]')
+        self.start, self.final, self.base = start, final, base
+        super().__init__(optimizer, param_name, begin=begin, end=end + 1,
+                         last_step=last_step, by_epoch=by_epoch,
+                         verbose=verbose)
+
+    @classmethod
+    def build_iter_from_epoch(cls, *args: Any, epoch_length: int, end: int,
+                              warmup: int = 0, by_epoch: bool = True,
+                              **kwargs: Any) -> WarmupCosine:
+        """Builds the scheduler from lengths in epochs.
+
+        Args:
+            *args: Positional arguments of the class.
+            epoch_length (int): Iterations an epoch.
+            end (int): Epochs of the run.
+            warmup (int): Epochs of warm-up. Defaults to 0.
+            by_epoch (bool): Must be True.
+            **kwargs: The other arguments of the class.
+
+        Returns:
+            WarmupCosine: Scheduler that is stepped every iteration.
+        """
+        if not by_epoch:
+            raise ConfigError(
+                'by_epoch=False cannot be combined with convert_to_iter_based')
+        return cls(*args, end=end * epoch_length,
+                   warmup=int(warmup * epoch_length), by_epoch=False, **kwargs)
+
+    def state_dict(self) -> dict:
+        """Counters only: a longer resumed run follows its own config."""
+        return {key: getattr(self, key) for key in ('last_step',
+                                                    '_global_step')}
+
+    @property
+    def index(self) -> int:
+        """Number of finished optimiser steps."""
+        steps = getattr(self.optimizer, '_inner_count', None)
+        if steps is None:
+            steps = max(0, self._global_step)
+        return int(steps) // self.accumulation
+
+    def _get_value(self) -> list[float]:
+        """Value of each parameter group."""
+        return [
+            self.value(self.index, base, group.get('lr_mult', 1.0))
+            for base, group in zip(self.base_values,
+                                   self.optimizer.param_groups)
+        ]
+
+    def value(self, step: int, base: float, mult: float = 1.0) -> float:
+        """Value of one group after ``step`` optimiser steps.
+
+        Args:
+            step (int): Finished optimiser steps, >= 0.
+            base (float): The group's own setting, ``mult`` included.
+            mult (float): The group's factor. Defaults to 1.
+
+        Returns:
+            float: The value.
+        """
+        if self.base is not None:
+            base = self.base * mult
+        return mult * warmup_cosine(
+            step, base / mult, self.final, self.total, self.warmup, self.start)
+
+
+@PARAM_SCHEDULERS.register_module()
+class WarmupCosineLR(WarmupCosine):
+    """:class:`WarmupCosine` of the learning rate.
+
+    Args:
+        optimizer (BaseOptimWrapper | Optimizer): Filled in by the runner.
+        **kwargs: Arguments of :class:`WarmupCosine`.
+    """
+
+    def __init__(self, optimizer: Any, **kwargs: Any) -> None:
+        super().__init__(optimizer, 'lr', **kwargs)
+
+
+@PARAM_SCHEDULERS.register_module()
+class CosineWeightDecay(WarmupCosine):
+    """:class:`WarmupCosine` of the weight decay; groups at 0 stay at 0.
+
+    Args:
+        optimizer (BaseOptimWrapper | Optimizer): Filled in by the runner.
+        **kwargs: Arguments of :class:`WarmupCosine`.
+    """
+
+    def __init__(self, optimizer: Any, **kwargs: Any) -> None:
+        super().__init__(optimizer, 'weight_decay', **kwargs)
+
+    def value(self, step: int, base: float, mult: float = 1.0) -> float:
+        """Value of one group; the factor of the learning rate is ignored."""
+        return super().value(step, base) if base else 0.0
