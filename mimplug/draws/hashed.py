@@ -28,11 +28,13 @@ BATCH = hash_name('mimplug/batch')
 RANK = hash_name('mimplug/rank')
 
 
-def _integers(unit: NDArray[np.float64], low: ArrayLike, high: ArrayLike
+def _integers(unit: ArrayLike, low: ArrayLike, high: ArrayLike
               ) -> NDArray[np.int64]:
     """Maps numbers of [0, 1) to the integers low, …, high."""
     low, span = np.asarray(low), np.asarray(high) - np.asarray(low) + 1
-    return np.asarray(low + np.floor(unit * span), np.int64)
+    if np.any(span < 1):
+        raise ValueError(f'empty range: low={low!r}, high={high!r}')
+    return np.asarray(low + np.floor(np.asarray(unit) * span), np.int64)
 
 
 class HashDraws(Draws):
@@ -131,7 +133,7 @@ class HashDraws(Draws):
 
     def batch_integers(self, name: str, low: int, high: int, *, n: int = 0
                        ) -> int:
-        return low + int(self.batch_uniform(name, n=n) * (high - low + 1))
+        return int(_integers(self.batch_uniform(name, n=n), low, high))
 
     def rank_uniform(self, name: str, low: float = 0.0, high: float = 1.0,
                      *, n: int = 0) -> float:
@@ -140,13 +142,14 @@ class HashDraws(Draws):
 
     def rank_integers(self, name: str, low: int, high: int, *, n: int = 0
                       ) -> int:
-        return low + int(self.rank_uniform(name, n=n) * (high - low + 1))
+        return int(_integers(self.rank_uniform(name, n=n), low, high))
 
     def host_uniform(self, name: str, *shape: int, n: int = 0
                      ) -> NDArray[np.float32]:
         keys = self._row_bits(name, n)[:, None]
         places = np.arange(math.prod(shape), dtype=np.int64)
-        return unit_array32(fold_array(keys, places)).reshape(-1, *shape)
+        return unit_array32(fold_array(keys, places)).reshape(
+            self.rows, *shape)
 
     def uniform(self, name: str, *shape: int, device: torch.device | str,
                 n: int = 0) -> torch.Tensor:

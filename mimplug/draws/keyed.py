@@ -77,7 +77,7 @@ class KeyedRandom:
         """
         if high < low:
             raise ValueError(f'draw {name!r}: empty range [{low}, {high}]')
-        # u * span never rounds up to span: see tests/test_draws.py.
+        # u <= 1 - 2**-53, so u * span never rounds up to span.
         return low + int(self.uniform(name, n=n) * (high - low + 1))
 
     def bernoulli(self, name: str, p: float, *, n: int = 0) -> bool:
