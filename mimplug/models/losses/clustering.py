@@ -115,7 +115,6 @@ class ClusteringLoss(BaseModule):
 
     cls_center: Tensor
     patch_center: Tensor
-    center_sums: Tensor
 
     def __init__(self,
                  num_prototypes: int,
@@ -140,10 +139,9 @@ class ClusteringLoss(BaseModule):
         self.weights = (cls_weight, patch_weight)
         self.register_buffer('cls_center', torch.zeros(num_prototypes))
         self.register_buffer('patch_center', torch.zeros(patch_prototypes))
-        # sums since the last step; empty at every checkpoint, so not saved
-        self.register_buffer(
-            'center_sums', torch.zeros(num_prototypes + patch_prototypes),
-            persistent=False)
+        # Sums since the last step. No buffer: it is empty at a checkpoint,
+        # and a distributed wrapper must not overwrite it by rank 0's.
+        self.pending: Tensor | None = None
         self.observed = 0
 
     def cls_loss(self, student: Tensor, teacher: Tensor,
@@ -194,8 +192,8 @@ class ClusteringLoss(BaseModule):
             patch_mean (Tensor): Mean raw teacher patch logits (K',) over all
                 tokens, hidden or not.
         """
-        self.center_sums += torch.cat((cls_mean, patch_mean)).to(
-            self.center_sums.dtype)
+        means = torch.cat((cls_mean, patch_mean)).to(self.cls_center.dtype)
+        self.pending = means if self.pending is None else self.pending + means
         self.observed += 1
 
     @torch.no_grad()
@@ -204,16 +202,15 @@ class ClusteringLoss(BaseModule):
 
         Does nothing if nothing was observed.
         """
-        if not self.observed:
+        if self.pending is None:
             return
-        mean = self.center_sums / self.observed
+        mean = self.pending / self.observed
         dist.all_reduce(mean, op='mean')
         parts = mean.split([len(self.cls_center), len(self.patch_center)])
         centers = (self.cls_center, self.patch_center)
         for center, part, momentum in zip(centers, parts, self.momenta):
             center.lerp_(part, 1.0 - momentum)
-        self.center_sums.zero_()
-        self.observed = 0
+        self.pending, self.observed = None, 0
 
     def extra_repr(self) -> str:
         """Temperatures, momenta and weights."""
