@@ -1,0 +1,36 @@
+"""Weights of other programs: strict reading, renames, initialisation.
+
+A new method adds ``keys_<method>.py``, registers its :class:`KeyMap` there
+and is imported here.
+"""
+from .key_maps import (
+    KeyMap,
+    Renames,
+    get_key_map,
+    key_map_names,
+    register_key_map,
+    rename_all,
+)
+from .keys_ibot import IBOT, TIMM
+from .matching import LoadReport, compare, load_strict
+from .pretrained import Pretrained
+from .reader import read_file, select_state, strip_ddp, take_prefix
+
+__all__ = [
+    'IBOT',
+    'TIMM',
+    'KeyMap',
+    'LoadReport',
+    'Pretrained',
+    'Renames',
+    'compare',
+    'get_key_map',
+    'key_map_names',
+    'load_strict',
+    'read_file',
+    'register_key_map',
+    'rename_all',
+    'select_state',
+    'strip_ddp',
+    'take_prefix',
+]
