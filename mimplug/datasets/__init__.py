@@ -1,0 +1,22 @@
+"""Data: keyed samplers and data sets, views, batches, assets."""
+from .collate import view_collate
+from .embedded import EmbeddedFashionMNIST, embedded_root
+from .keyed import KeyedDataset
+from .preprocessor import MultiViewDataPreprocessor
+from .samplers import KeyedInfiniteSampler, KeyedSampler
+from .subsets import ClassSubset
+from .transforms import (
+    CenterView,
+    CropSpec,
+    LoadView,
+    MultiCrop,
+    PackViews,
+    UnreadableImageError,
+)
+
+__all__ = [
+    'CenterView', 'ClassSubset', 'CropSpec', 'EmbeddedFashionMNIST',
+    'KeyedDataset', 'KeyedInfiniteSampler', 'KeyedSampler', 'LoadView',
+    'MultiCrop', 'MultiViewDataPreprocessor', 'PackViews',
+    'UnreadableImageError', 'embedded_root', 'view_collate'
+]
