@@ -53,7 +53,8 @@ class MultiViewDataPreprocessor(BaseDataPreprocessor):
                 'in both, and std > 0')
         for name, values in (('mean', mean), ('std', std)):
             self.register_buffer(
-                name, torch.tensor(values).view(1, -1, 1, 1), False)
+                name, torch.tensor(values, dtype=torch.float32).view(
+                    1, -1, 1, 1), False)
 
     def forward(self, data: dict[str, Any], training: bool = False
                 ) -> dict[str, Any]:

@@ -89,6 +89,17 @@ def test_type_follows_the_buffers(dtype):
     assert prepare(dict(inputs=batch.float()))['inputs'].dtype == dtype
 
 
+@pytest.mark.unit
+def test_whole_numbers_as_statistics():
+    """Integers in a config once became a tensor of integers."""
+    preprocessor = MultiViewDataPreprocessor(mean=(128, ), std=(64, ))
+    out = preprocessor(dict(inputs=torch.full(
+        (2, 1, 3, 3), 160, dtype=torch.uint8), data_samples=[]))
+    assert out['inputs'].dtype == torch.float32
+    assert torch.equal(out['inputs'], torch.full((2, 1, 3, 3), 0.5))
+
+
+
 def test_inputs_stay_as_they_are_and_float_is_allowed():
     prepare = MultiViewDataPreprocessor(MEAN, STD)
     batch = image(6)[None].float()
