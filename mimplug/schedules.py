@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from mimplug.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -58,9 +60,9 @@ def warmup_cosine(step: int, base: float, final: float, total: int,
     Source: ``utils.cosine_scheduler`` of gkakogeorgiou/attmask.
     """
     if step < warmup:
-        return base if warmup == 1 and step > 0 else (
-            start if warmup == 1 else
-            start + (base - start) * (step / (warmup - 1)))
+        if warmup == 1:
+            return start
+        return start + (base - start) * (step / (warmup - 1))
     remaining = total - warmup
     if step >= total or remaining <= 0:
         return final
@@ -96,3 +98,38 @@ def linear_then_constant(epoch: int, start: float, final: float,
     if warmup_epochs == 1:
         return start
     return start + (final - start) * (i / (warmup_epochs - 1))
+
+
+@dataclass(frozen=True)
+class LinearThenConstant:
+    """:func:`linear_then_constant` with its numbers; call it with an epoch.
+
+    Args:
+        start (float): First value, > 0.
+        final (float): Last value, > 0.
+        warmup_epochs (int): Values of the linear part, >= 0. Defaults to 0.
+        hold_epochs (int): Epochs at ``start`` before it, >= 0.
+            Defaults to 0.
+
+    Raises:
+        ConfigError: A value out of range.
+
+    Example:
+        >>> LinearThenConstant(0.04, 0.07, warmup_epochs=4)(3)
+        0.07
+    """
+    start: float
+    final: float
+    warmup_epochs: int = 0
+    hold_epochs: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.start, self.final) <= 0:
+            raise ConfigError(f'{self}: start and final must be > 0')
+        if min(self.warmup_epochs, self.hold_epochs) < 0:
+            raise ConfigError(f'{self}: epochs must be >= 0')
+
+    def __call__(self, epoch: int) -> float:
+        """Value of a 0-based epoch."""
+        return linear_then_constant(epoch, self.start, self.final,
+                                    self.warmup_epochs, self.hold_epochs)

@@ -4,9 +4,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from golden_file import Golden
 
 HERE = Path(__file__).parent
 
@@ -16,42 +16,6 @@ def pytest_addoption(parser):
         '--goldens', default=None, metavar='DIR',
         help='folder with one folder of .npz arrays a topic '
         '(default: tests/goldens)')
-
-
-class Golden:
-    """One file of reference arrays, read by key."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        with np.load(path, allow_pickle=False) as arrays:
-            self.arrays = {key: arrays[key] for key in arrays.files}
-
-    def __getitem__(self, key: str) -> np.ndarray:
-        return self.arrays[key]
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.arrays
-
-    def tensor(self, key: str, dtype: torch.dtype | None = None):
-        """The array as a tensor."""
-        return torch.from_numpy(np.array(self.arrays[key])).to(dtype)
-
-    def scalar(self, key: str):
-        """A 0-d array as a Python number or string."""
-        return self.arrays[key].item()
-
-    def tree(self, prefix: str, dtype: torch.dtype | None = None):
-        """All arrays below ``prefix`` as tensors, the prefix cut off."""
-        return {
-            key[len(prefix):]: self.tensor(key, dtype)
-            for key in self.arrays if key.startswith(prefix)
-        }
-
-    def names(self, prefix: str) -> list[str]:
-        """First path components below ``prefix``, in file order."""
-        return list(dict.fromkeys(
-            key[len(prefix):].split('/')[0]
-            for key in self.arrays if key.startswith(prefix)))
 
 
 def _golden_dir(config) -> Path:
@@ -97,5 +61,6 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(autouse=True)
 def _few_threads():
-    """Two threads: what the test machine has."""
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    """Two threads: what the test machine has. OMP_NUM_THREADS may say 1."""
+    allowed = int(os.environ.get('OMP_NUM_THREADS', 2))
+    torch.set_num_threads(min(allowed, os.cpu_count() or 1))

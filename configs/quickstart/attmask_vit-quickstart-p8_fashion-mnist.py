@@ -59,6 +59,8 @@ auto_scale_lr = dict(base_batch_size=32)
 train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=10)
 
 custom_hooks = [
+    # the loader's worker has the second core
+    dict(type='mimplug.ThreadsHook', num_threads=1),
     dict(type='mimplug.TeacherHook', momentum=0.99, final_momentum=1.0),
     dict(type='mimplug.FreezeHook', names=['last_layer'], epochs=1),
     dict(type='mimplug.KNNReportHook'),

@@ -1,16 +1,16 @@
 """What runs a training: optimisation and hooks."""
-from .hooks import FreezeHook, GradNormHook, TeacherHook
+from .hooks import FreezeHook, GradNormHook, TeacherHook, ThreadsHook
 from .optim import (
-                    CosineWeightDecay,
-                    OptimWrapper,
-                    TwoGroupConstructor,
-                    WarmupCosine,
-                    WarmupCosineLR,
-                    scaled_lr,
+    CosineWeightDecay,
+    OptimWrapper,
+    TwoGroupConstructor,
+    WarmupCosine,
+    WarmupCosineLR,
+    scaled_lr,
 )
 
 __all__ = [
     'CosineWeightDecay', 'FreezeHook', 'GradNormHook', 'OptimWrapper',
-    'TeacherHook', 'TwoGroupConstructor', 'WarmupCosine', 'WarmupCosineLR',
-    'scaled_lr'
+    'TeacherHook', 'ThreadsHook', 'TwoGroupConstructor', 'WarmupCosine',
+    'WarmupCosineLR', 'scaled_lr'
 ]

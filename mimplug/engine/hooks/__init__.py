@@ -2,7 +2,9 @@
 from .freeze import FreezeHook
 from .grad_norm import GradNormHook
 from .teacher import TeacherHook, bare_model, run_progress
+from .threads import ThreadsHook
 
 __all__ = [
-    'FreezeHook', 'GradNormHook', 'TeacherHook', 'bare_model', 'run_progress'
+    'FreezeHook', 'GradNormHook', 'TeacherHook', 'ThreadsHook', 'bare_model',
+    'run_progress'
 ]

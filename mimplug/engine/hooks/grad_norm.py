@@ -28,6 +28,8 @@ class GradNormHook(Hook):
                          outputs: dict | None = None) -> None:
         """Reads the norm, if it is time."""
         norm = getattr(runner.optim_wrapper, 'grad_norm', None)
-        if norm is not None and self.every_n_train_iters(
-                runner, self.interval):
+        # when LoggerHook writes: counted within the epoch, and at its end
+        if norm is not None and (
+                self.every_n_inner_iters(batch_idx, self.interval)
+                or self.end_of_epoch(runner.train_dataloader, batch_idx)):
             runner.message_hub.update_scalar('train/grad_norm', norm)

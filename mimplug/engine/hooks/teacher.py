@@ -4,6 +4,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from mmengine import dist
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from torch import nn
@@ -13,10 +14,9 @@ from mimplug.registry import HOOKS
 from mimplug.schedules import Progress, warmup_cosine
 
 
-def bare_model(model: nn.Module) -> nn.Module:
+def bare_model(model: nn.Module) -> Any:
     """The algorithm inside a distributed wrapper, or the model itself."""
-    inner: nn.Module = model.module if is_model_wrapper(model) else model
-    return inner
+    return model.module if is_model_wrapper(model) else model
 
 
 def run_progress(runner: Any) -> Progress:
@@ -48,7 +48,8 @@ class TeacherHook(Hook):
 
     .. math:: m_i = m_1 + (m_0 - m_1)(1 + \cos(\pi i / n)) / 2
 
-    for the step i that just ended, of n.
+    for the step i that just ended, of n. As in the reference, a step that the
+    float16 scaler skipped moves teacher and centres all the same.
 
     Args:
         momentum (float): :math:`m_0` in [0, 1], the share kept from the
@@ -77,13 +78,17 @@ class TeacherHook(Hook):
                 raise ConfigError(
                     f'TeacherHook: {type(model).__name__} has no {name}()')
         if getattr(model, 'draws_seed', 0) is None:
-            model.draws_seed = runner.seed
+            # ranks may have seeds of their own (diff_rank_seed)
+            seed = [runner.seed]
+            dist.broadcast_object_list(seed)
+            model.draws_seed = seed[0]
+        # a run resumed at its very end has no iteration that would do it
+        model.set_progress(run_progress(runner))
 
     def before_train_iter(self, runner: Any, batch_idx: int,
                           data_batch: Any = None) -> None:
         """Sets the position of this iteration."""
-        bare_model(runner.model).set_progress(  # type: ignore[operator]
-            run_progress(runner))
+        bare_model(runner.model).set_progress(run_progress(runner))
 
     def after_train_iter(self, runner: Any, batch_idx: int,
                          data_batch: Any = None,
@@ -96,4 +101,4 @@ class TeacherHook(Hook):
         momentum = warmup_cosine(
             progress.step, self.momentum, self.final_momentum,
             progress.max_steps)
-        model.step_end(momentum)  # type: ignore[operator]
+        model.step_end(momentum)

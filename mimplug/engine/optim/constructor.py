@@ -53,7 +53,8 @@ class TwoGroupConstructor:
             parts of parameter names and their factor on the learning rate.
 
     Raises:
-        ConfigError: Unknown key, or a name part that matches nothing.
+        ConfigError: Unknown key, a factor that is not positive, or a name
+            part that matches nothing.
 
     Source: ``utils.get_params_groups`` of gkakogeorgiou/attmask;
     ``src/optimizer.py`` of sail-sg/mugs for the factors.
@@ -71,6 +72,13 @@ class TwoGroupConstructor:
                 raise ConfigError(f'paramwise_cfg key {key!r}: '
                                   f'{suggest(key, PARAMWISE_KEYS)}')
         self.lr_mult: Mapping[str, float] = paramwise_cfg.get('lr_mult', {})
+        for part, factor in self.lr_mult.items():
+            if not factor > 0:
+                raise ConfigError(
+                    f'lr_mult[{part!r}]={factor}: must be > 0; to keep '
+                    'parameters still use mimplug.FreezeHook')
+        if self.lr_mult and 'lr' not in self.optimizer_cfg:
+            raise ConfigError('lr_mult needs optimizer.lr')
 
     def groups(self, model: nn.Module) -> list[dict]:
         """Parameter groups of a model.

@@ -19,6 +19,7 @@ class WarmupCosine(_ParamScheduler):
     finished optimiser steps: exact from the first value on, unmoved inside
     gradient accumulation, and equal after a resume. Write it with
     ``convert_to_iter_based=True``; then ``warmup`` and ``end`` are epochs.
+    With ``by_epoch=False`` they are iterations.
     Groups with an ``lr_mult`` get that multiple.
 
     Args:
@@ -35,7 +36,8 @@ class WarmupCosine(_ParamScheduler):
             to the wrapper's.
 
     Raises:
-        ConfigError: A warm-up that is longer than the run.
+        ConfigError: A warm-up that is longer than the run, or lengths of
+            unknown unit.
 
     Source: ``utils.cosine_scheduler`` of gkakogeorgiou/attmask.
     """
@@ -43,8 +45,13 @@ class WarmupCosine(_ParamScheduler):
     def __init__(self, optimizer: Any, param_name: str, *, final: float,
                  end: int, warmup: int = 0, start: float = 0.0,
                  base: float | None = None, accumulation: int | None = None,
-                 begin: int = 0, last_step: int = -1, by_epoch: bool = False,
+                 begin: int = 0, last_step: int = -1, by_epoch: bool = True,
                  verbose: bool = False) -> None:
+        if by_epoch:  # the runner would fill in epochs as the length
+            raise ConfigError(
+                f'{type(self).__name__} moves every iteration: write '
+                'convert_to_iter_based=True (lengths in epochs) or '
+                'by_epoch=False (lengths in iterations)')
         if accumulation is None:
             accumulation = int(getattr(optimizer, '_accumulative_counts', 1))
         self.accumulation = accumulation
@@ -58,6 +65,9 @@ class WarmupCosine(_ParamScheduler):
         super().__init__(optimizer, param_name, begin=begin, end=end + 1,
                          last_step=last_step, by_epoch=by_epoch,
                          verbose=verbose)
+        # Inside accumulation the scheduler is called before the optimiser,
+        # rightly; the base class would warn.
+        optimizer._global_step = 0
 
     @classmethod
     def build_iter_from_epoch(cls, *args: Any, epoch_length: int, end: int,

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from mmengine.optim import OptimWrapper as _OptimWrapper
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from mimplug.errors import ConfigError, check_choice
@@ -35,7 +36,7 @@ def clip_grads_(grads: list[Tensor], max_norm: float, *,
     Source: ``utils.clip_gradients`` of gkakogeorgiou/attmask.
     """
     norms = torch.stack(torch._foreach_norm(grads))
-    total = norms.norm()
+    total: Tensor = norms.norm()
     limit = norms if per_tensor else total.expand_as(norms)
     factors = (max_norm / (limit + 1e-6)).clamp(max=1.0)
     torch._foreach_mul_(grads, list(factors.unbind()))
@@ -87,7 +88,7 @@ class OptimWrapper(_OptimWrapper):
                     f'clip_grad={clip_grad}: max_norm must be > 0')
         self.dtype = dtype
         device = optimizer.param_groups[0]['params'][0].device.type
-        self.scaler = (torch.amp.GradScaler(device, init_scale=loss_scale)
+        self.scaler = (GradScaler(device, init_scale=loss_scale)
                        if dtype == 'float16' else None)
         self.frozen: list[nn.Parameter] = []
         self.grad_norm: Tensor | None = None

@@ -4,18 +4,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from mmengine import dist
 from mmpretrain.models import BaseSelfSupervisor
+from torch import Tensor, nn
 
 from mimplug.draws import Draws, HashDraws, SampleKeys
 from mimplug.schedules import Progress
+
+from ..teacher import Teacher
+
+
+def fill_teacher(model: nn.Module, keys: Any) -> None:
+    """Load hook: a file without a teacher gives the student's weights.
+
+    Args:
+        model (nn.Module): A :class:`KeyedSelfSupervisor`.
+        keys (NamedTuple): ``missing_keys`` of the load.
+    """
+    assert isinstance(model, KeyedSelfSupervisor)
+    missing = set(keys.missing_keys)
+    absent = {name for name in model.state_dict()
+              if name.startswith('teacher.')} <= missing
+    model.teacher_loaded = not absent
+    if absent:
+        model.reset_teacher()
 
 
 class KeyedSelfSupervisor(BaseSelfSupervisor):
     """Self-supervised algorithm that knows its position in the run.
 
     :class:`mimplug.TeacherHook` calls :meth:`set_progress` before each
-    iteration and :meth:`step_end` after each optimiser step.
+    iteration and :meth:`step_end` after each optimiser step. The teacher
+    starts as the student: after initialisation, and after loading a file
+    that holds no teacher.
 
     Args:
         draws_seed (int, optional): Seed of masks and stochastic depth. None:
@@ -24,6 +46,8 @@ class KeyedSelfSupervisor(BaseSelfSupervisor):
             defaults to ``mimplug.MultiViewDataPreprocessor``.
     """
 
+    teacher: Teacher
+
     def __init__(self, *, draws_seed: int | None = None,
                  **kwargs: Any) -> None:
         kwargs['data_preprocessor'] = kwargs.get('data_preprocessor') or dict(
@@ -31,6 +55,21 @@ class KeyedSelfSupervisor(BaseSelfSupervisor):
         super().__init__(**kwargs)
         self.draws_seed = draws_seed
         self._progress: Progress | None = None
+        self.teacher_loaded = False
+        self.register_load_state_dict_post_hook(fill_teacher)
+
+    def init_weights(self) -> None:
+        """Initialises the student; the teacher then equals it.
+
+        Unless ``init_cfg`` loads a file that holds a teacher of its own.
+        """
+        super().init_weights()
+        if not self.teacher_loaded:
+            self.reset_teacher()
+
+    def reset_teacher(self) -> None:
+        """Copies the student into the teacher."""
+        self.teacher.copy_from(self)
 
     @property
     def progress(self) -> Progress:
@@ -84,3 +123,24 @@ class KeyedSelfSupervisor(BaseSelfSupervisor):
             keys = SampleKeys.arange(batch_size, step, rank)
         return HashDraws(self.draws_seed or 0, step, keys,
                          views=range(num_views), rank=rank)
+
+    def drop_path_draws(self, inputs: Sequence[Tensor],
+                        data_samples: Sequence | None,
+                        rows: Sequence[int]) -> list[Tensor | None]:
+        """Draws of the student's stochastic depth, for each of its passes.
+
+        Args:
+            inputs (Sequence[Tensor]): V views of B images.
+            data_samples (Sequence[DataSample], optional): B samples.
+            rows (Sequence[int]): Rows of each pass, V * B in all.
+
+        Returns:
+            list[Tensor | None]: (rows, num_layers, 2) in [0, 1) each; None
+            where nothing is dropped.
+        """
+        if not self.training or self.backbone.drop_path_rates[-1] == 0:
+            return [None for _ in rows]
+        draws = self.draws(data_samples, len(inputs), inputs[0].shape[0])
+        uniform = draws.uniform('drop_path', self.backbone.num_layers, 2,
+                                device=inputs[0].device)
+        return list(torch.split(uniform, list(rows)))

@@ -1,7 +1,6 @@
 """iBOT with any mask generator; with an attention generator it is AttMask."""
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import torch
@@ -10,13 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import cached
 
 from mimplug.errors import ConfigError
-from mimplug.masking import (
-    Mask,
-    MaskContext,
-    MaskGenerator,
-    Needs,
-    build_generator,
-)
+from mimplug.masking import Mask, MaskGenerator
 from mimplug.registry import MODELS
 from mimplug.schedules import LinearThenConstant
 
@@ -24,11 +17,13 @@ from ..backbones import Encoded
 from ..losses import ClusteringLoss
 from ..requested import group_by_size, token_weights
 from ..teacher import Teacher
-from .base import KeyedSelfSupervisor
+from .masked import MaskedDistillation
+
+DEFAULT_TEMPERATURE = dict(start=0.04, final=0.07, warmup_epochs=30)
 
 
 @MODELS.register_module()
-class IBOT(KeyedSelfSupervisor):
+class IBOT(MaskedDistillation):
     r"""Image BERT pre-training with an online tokeniser; AttMask.
 
     .. math::
@@ -92,76 +87,49 @@ class IBOT(KeyedSelfSupervisor):
                  data_preprocessor: dict | nn.Module | None = None,
                  init_cfg: dict | None = None) -> None:
         super().__init__(
-            draws_seed=draws_seed, backbone=backbone,
-            data_preprocessor=data_preprocessor, init_cfg=init_cfg)
-        if num_globals < 1:
-            raise ConfigError(f'num_globals={num_globals}: must be >= 1')
-        self.num_globals = num_globals
+            backbone, mask_generator, num_globals=num_globals,
+            draws_seed=draws_seed, data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg)
         self.legacy_shared_teacher_head = legacy_shared_teacher_head
-        self.mask_generator = build_generator(mask_generator)
-        self.needs = self._check_needs()
         head = dict(head)
         head.setdefault('in_channels', self.backbone.embed_dims)
         self.head = BUILD.build(head)
-        if self.head.has_batch_norm:
-            raise ConfigError(
-                f'head.norm={self.head.norm!r}: a batch norm would see only '
-                "the requested tokens; use 'ln' or None")
-        self.teacher = self._build_teacher(backbone, head)
+        self._check_head()
+        head.pop('init_cfg', None)  # the teacher copies the student
+        if legacy_shared_teacher_head:
+            head['shared'] = True
+        self.teacher = Teacher(
+            backbone=self.build_teacher_backbone(backbone),
+            head=BUILD.build(head))
         self.loss_module = ClusteringLoss(
             self.head.num_prototypes, self.head.patch_prototypes,
             **(loss or {}))
         self.teacher_temperature = LinearThenConstant(
-            **(teacher_temperature
-               or dict(start=0.04, final=0.07, warmup_epochs=30)))
+            **(teacher_temperature or DEFAULT_TEMPERATURE))
         self.patch_temperature = LinearThenConstant(
-            **(patch_temperature
-               or dict(start=0.04, final=0.07, warmup_epochs=30)))
+            **(patch_temperature or DEFAULT_TEMPERATURE))
 
-    def _check_needs(self) -> Needs:
-        """Layers the generator looks at, by absolute index."""
-        if getattr(self.backbone, 'mask_token', None) is None:
+    def _check_head(self) -> None:
+        """Refuses heads whose numbers would not be the paper's."""
+        head = self.head
+        if head.has_batch_norm:
             raise ConfigError(
-                f'backbone {type(self.backbone).__name__}: IBOT needs '
-                'mimplug.MaskedViT with_mask_token=True')
-        needs: Needs = self.mask_generator.needs
-        if needs.saliency:
+                f'head.norm={head.norm!r}: a batch norm would see only '
+                "the requested tokens; use 'ln' or None")
+        if self.legacy_shared_teacher_head and (
+                head.shared or head.num_prototypes != head.patch_prototypes):
             raise ConfigError(
-                f'{type(self.mask_generator).__name__} needs saliency maps, '
-                'which IBOT does not compute')
-        self.mask_generator.check(
-            tuple(self.backbone.patch_resolution), self.backbone.num_layers)
-        return needs.resolve(self.backbone.num_layers)
-
-    def _build_teacher(self, backbone: dict, head: dict) -> Teacher:
-        """The student without stochastic depth and mask token."""
-        backbone, head = copy.deepcopy(backbone), copy.deepcopy(head)
-        backbone.update(drop_path_rate=0.0, with_mask_token=False)
-        backbone.pop('init_cfg', None)
-        if self.legacy_shared_teacher_head:
-            if self.head.shared:
-                raise ConfigError(
-                    'legacy_shared_teacher_head=True is about a student with '
-                    'two prototype layers; set head.shared=False')
-            if self.head.num_prototypes != self.head.patch_prototypes:
-                raise ConfigError(
-                    'legacy_shared_teacher_head=True needs equal numbers of '
-                    f'prototypes, got {self.head.num_prototypes} and '
-                    f'{self.head.patch_prototypes}')
-            head.update(shared=True)
-        return Teacher(backbone=BUILD.build(backbone), head=BUILD.build(head))
-
-    def init_weights(self) -> None:
-        """Initialises the student; the teacher then equals it."""
-        super().init_weights()
-        self.reset_teacher()
+                'legacy_shared_teacher_head=True is about a student with two '
+                f'prototype layers of one size; got shared={head.shared}, '
+                f'{head.num_prototypes} and {head.patch_prototypes} '
+                'prototypes')
 
     @torch.no_grad()
     def reset_teacher(self) -> None:
         """Copies the student into the teacher, after init or loading."""
-        self.teacher.copy_from(self)
+        super().reset_teacher()
         if self.legacy_shared_teacher_head:
-            # the release loads last_layer2 over the one layer it aliases
+            # The release loads last_layer2 over the one layer it aliases
             self.teacher.head.last_layer.load_state_dict(
                 self.head.last_layer2.state_dict())
 
@@ -198,8 +166,8 @@ class IBOT(KeyedSelfSupervisor):
                 f'{len(inputs)} views for num_globals={self.num_globals}')
         images = torch.cat(list(inputs[:self.num_globals]))
         local_views = group_by_size(inputs[self.num_globals:])
-        drops = self._drop_path(
-            data_samples, inputs, [len(images), *map(len, local_views)])
+        drops = self.drop_path_draws(
+            inputs, data_samples, [len(images), *map(len, local_views)])
         with torch.no_grad():
             teacher = self.teacher.backbone.encode(
                 images, cls_rows=self.needs.cls_rows, full=self.needs.full)
@@ -212,43 +180,6 @@ class IBOT(KeyedSelfSupervisor):
         ]
         with cached():  # weight-normed prototypes are computed once
             return self._losses(teacher, student, torch.cat(cls), mask)
-
-    def _drop_path(self, data_samples: Sequence | None,
-                   inputs: Sequence[Tensor],
-                   rows: list[int]) -> list[Tensor | None]:
-        """Uniform draws (rows, num_layers, 2) for each student pass."""
-        if not self.training or self.backbone.drop_path_rates[-1] == 0:
-            return [None for _ in rows]
-        draws = self.draws(data_samples, len(inputs), inputs[0].shape[0])
-        uniform = draws.uniform('drop_path', self.backbone.num_layers, 2,
-                                device=inputs[0].device)
-        return list(uniform.split(rows))
-
-    def make_mask(self, images: Tensor, teacher: Encoded,
-                  data_samples: Sequence | None) -> Mask:
-        """Asks the generator for the masks of the global views.
-
-        Args:
-            images (Tensor): (G * B, 3, H, W), view-major.
-            teacher (Encoded): The teacher's view of them.
-            data_samples (Sequence[DataSample], optional): B samples.
-
-        Returns:
-            Mask: (G * B, 1, Hp, Wp).
-        """
-        batch = images.shape[0] // self.num_globals
-        mask = self.mask_generator(MaskContext(
-            grid=teacher.grid, batch_size=batch,
-            draws=self.draws(data_samples, self.num_globals, batch),
-            num_views=self.num_globals, progress=self.progress,
-            device=images.device, attention=teacher.attention,
-            num_layers=self.backbone.num_layers, features=teacher.patches,
-            images=images))
-        if mask.dropped is not None:
-            raise ConfigError(
-                f'{type(self.mask_generator).__name__} drops tokens, which '
-                'IBOT does not support')
-        return mask
 
     def _losses(self, teacher: Encoded, student: Encoded, cls: Tensor,
                 mask: Mask) -> dict[str, Tensor]:
@@ -289,33 +220,3 @@ class IBOT(KeyedSelfSupervisor):
             self.loss_module.observe(
                 head.cls_logits(z_cls.to(dtype).mean(0)),
                 head.patch_logits(z_patch.to(dtype).mean(0)))
-
-    @torch.no_grad()
-    def preview_masks(self, inputs: Sequence[Tensor],
-                      data_samples: Sequence | None = None
-                      ) -> dict[str, Tensor | None]:
-        """Masks of the global views, for pictures.
-
-        Args:
-            inputs (Sequence[Tensor]): As in :meth:`loss`.
-            data_samples (Sequence[DataSample], optional): As there.
-
-        Returns:
-            dict: ``images`` (M, 3, H, W), ``attention`` (M, Hp, Wp) of the
-            teacher's last layer (heads averaged) and ``hidden``
-            (M, Hp, Wp) bool, M = G * B.
-        """
-        images = torch.cat(list(inputs[:self.num_globals]))
-        last = self.backbone.num_layers - 1
-        teacher = self.teacher.backbone.encode(
-            images, full=self.needs.full,
-            cls_rows=sorted({last, *self.needs.cls_rows}
-                            - set(self.needs.full)))
-        mask = self.make_mask(images, teacher, data_samples)
-        attention = teacher.attention[last]
-        if attention.ndim == 4:
-            attention = attention[:, :, 0]
-        attention = attention[:, :, 1:].mean(1).unflatten(1, teacher.grid)
-        return dict(images=images, attention=attention,
-                    hidden=mask.hidden[:, 0])
-

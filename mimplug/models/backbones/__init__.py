@@ -1,6 +1,7 @@
 """Backbones that understand masks."""
 from .block import attention_weights, drop_path_scale, run_block
-from .masked_vit import Encoded, MaskedViT
+from .encoded import Encoded
+from .masked_vit import MaskedViT
 from .pos_embed import resize_pos_embed_by_scale
 
 __all__ = [

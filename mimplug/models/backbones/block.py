@@ -10,6 +10,10 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from mmpretrain.models.backbones.vision_transformer import (
+    TransformerEncoderLayer,
+)
+from mmpretrain.models.utils import MultiheadAttention
 from torch import Tensor, nn
 
 
@@ -48,11 +52,11 @@ def attention_weights(query: Tensor, key: Tensor) -> Tensor:
     return scores.softmax(dim=-1, dtype=dtype)
 
 
-def _attend(attn: nn.Module, x: Tensor,
+def _attend(attn: MultiheadAttention, x: Tensor,
             want: str | None) -> tuple[Tensor, Tensor | None]:
     """Self-attention up to the output projection."""
     rows, length, width = x.shape
-    q, k, v = attn.qkv(x).reshape(  # type: ignore[operator]
+    q, k, v = attn.qkv(x).reshape(
         rows, length, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
     weights = None
     if want == 'full' and not attn.attn_drop:
@@ -66,12 +70,12 @@ def _attend(attn: nn.Module, x: Tensor,
         out = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
     if want == 'cls' and weights is not None:
         weights = weights[:, :, 0]
-    out = attn.proj(  # type: ignore[operator]
-        out.transpose(1, 2).reshape(rows, length, width))
-    return attn.gamma1(attn.proj_drop(out)), weights  # type: ignore[operator]
+    out = attn.proj(out.transpose(1, 2).reshape(rows, length, width))
+    return attn.gamma1(attn.proj_drop(out)), weights
 
 
-def run_block(layer: nn.Module, x: Tensor, scale: Tensor | None = None,
+def run_block(layer: TransformerEncoderLayer, x: Tensor,
+              scale: Tensor | None = None,
               want: str | None = None) -> BlockOutput:
     r"""Pre-norm block on the parameters of an MMPretrain layer.
 
@@ -79,8 +83,8 @@ def run_block(layer: nn.Module, x: Tensor, scale: Tensor | None = None,
         y = x + s_0\, attn(ln_1(x)), \quad out = y + s_1\, ffn(ln_2(y))
 
     Args:
-        layer (nn.Module): ``mmpretrain`` ``TransformerEncoderLayer`` whose
-            own drop path rate is 0.
+        layer (TransformerEncoderLayer): Of ``mmpretrain``, its own drop path
+            rate 0.
         x (Tensor): Tokens (M, T, D), CLS first.
         scale (Tensor, optional): Stochastic-depth factors (M, 2) of the two
             branches. None: both 1.

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,37 +17,8 @@ from mimplug.errors import ConfigError, check_range
 from mimplug.registry import MODELS
 
 from .block import BlockOutput, drop_path_scale, run_block
+from .encoded import Encoded
 from .pos_embed import resize_pos_embed_by_scale
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """What :meth:`MaskedViT.encode` returns.
-
-    Args:
-        tokens (Tensor): Normed tokens (M, 1 + L, D), CLS first. With
-            ``out_type='avg_featmap'`` row 0 is the normed mean of the patch
-            tokens and the others are the last block's output.
-        grid (tuple[int, int]): Patch grid (Hp, Wp), before ``keep_ids``.
-        attention (Mapping): Absolute layer index to softmaxed attention,
-            (M, H, 1 + L) CLS rows or (M, H, 1 + L, 1 + L) matrices.
-        intermediates (Mapping): Absolute layer index to the tokens after that
-            layer and the final norm, (M, 1 + L, D).
-    """
-    tokens: Tensor
-    grid: tuple[int, int]
-    attention: Mapping[int, Tensor] = field(default_factory=dict)
-    intermediates: Mapping[int, Tensor] = field(default_factory=dict)
-
-    @property
-    def cls(self) -> Tensor:
-        """CLS (or mean-pooled) features (M, D)."""
-        return self.tokens[:, 0]
-
-    @property
-    def patches(self) -> Tensor:
-        """Patch tokens (M, L, D)."""
-        return self.tokens[:, 1:]
 
 
 @MODELS.register_module()
@@ -61,9 +31,8 @@ class MaskedViT(VisionTransformer):
     .. math::
         z_0 = [cls;\; (1 - m) \odot E(x) + m \odot t_{mask}] + pos
 
-    All parameters but ``mask_token`` carry MMPretrain's names, so weights load
-    into ``mmpretrain.VisionTransformer``. ``forward`` keeps the stock
-    contract (a tuple, by ``out_type``); :meth:`encode` is the rich one.
+    All parameters but ``mask_token`` carry MMPretrain's names. ``forward``
+    keeps the stock contract; :meth:`encode` is the rich one.
 
     Args:
         arch (str | dict): As ``VisionTransformer``; the papers' ViT-S is
@@ -86,7 +55,8 @@ class MaskedViT(VisionTransformer):
             ``final_norm=False`` is the reference's mean pooling.
 
     Raises:
-        ConfigError: A rate out of range, or no class token.
+        ConfigError: A rate out of range, no class token, or ``layer_cfgs``
+            with another MLP or drop path.
 
     Source: ``models/vision_transformer.py`` of gkakogeorgiou/attmask (ECCV
     2022). Weights start as there: truncated normal 0.02 for linear layers,
@@ -108,26 +78,29 @@ class MaskedViT(VisionTransformer):
         if not kwargs.get('with_cls_token', True):
             raise ConfigError('with_cls_token=False: MaskedViT needs one')
         check_range('drop_path_rate', drop_path_rate, 0.0, 1.0 - 1e-6)
-        # drop path 0 in the stock layers: ours takes its draws from outside
+        # Drop path 0 in the stock layers: ours takes its draws from outside
         super().__init__(arch=arch, img_size=img_size, patch_size=patch_size,
                          in_channels=in_channels, drop_path_rate=0.0, **kwargs)
+        self._check_layers()
         self.patch_size = patch_size
         self.with_cp = with_cp
         self.interpolate_offset = interpolate_offset
-        self.drop_path_rates = [
-            float(rate)
-            for rate in np.linspace(0, drop_path_rate, self.num_layers)
-        ]
-        self.mask_token: nn.Parameter | None = None
-        if with_mask_token:
-            self.mask_token = nn.Parameter(torch.zeros(1, self.embed_dims))
+        self.drop_path_rates: list[float] = np.linspace(
+            0, drop_path_rate, self.num_layers).tolist()
+        self.mask_token = nn.Parameter(
+            torch.zeros(1, self.embed_dims)) if with_mask_token else None
+
+    def _check_layers(self) -> None:
+        """Refuses layers whose own forward would differ from ours."""
+        for layer in self.layers:
+            drop_path = layer.attn.out_drop.drop_prob
+            if not hasattr(layer.ffn, 'layers') or drop_path:
+                raise ConfigError(
+                    "layer_cfgs: only ffn_type='origin', and drop_path_rate "
+                    'belongs to the backbone')
 
     def init_weights(self) -> None:
-        """Draws the reference's initial weights, then runs ``init_cfg``.
-
-        Weights of an ``init_cfg`` win: unlike the stock class this does not
-        re-draw the position embedding or the MLPs after loading.
-        """
+        """Draws the reference's initial weights, then runs ``init_cfg``."""
         if self.is_init:
             return
         for module in self.modules():
@@ -140,6 +113,11 @@ class MaskedViT(VisionTransformer):
         trunc_normal_(self.pos_embed, std=0.02)
         trunc_normal_(self.cls_token, std=0.02)
         BaseModule.init_weights(self)
+
+    def train(self, mode: bool = True) -> MaskedViT:
+        """As in torch, returns the module; the stock class returns None."""
+        super().train(mode)
+        return self
 
     def layer_index(self, index: int) -> int:
         """Absolute index of a block.
@@ -157,7 +135,7 @@ class MaskedViT(VisionTransformer):
             raise ConfigError(
                 f'layer {index}: this backbone has {self.num_layers}; allowed '
                 f'are {-self.num_layers} to {self.num_layers - 1}')
-        return index % self.num_layers
+        return int(index % self.num_layers)
 
     def embed(self, images: Tensor, hidden: Tensor | None = None,
               keep_ids: Tensor | None = None
@@ -204,13 +182,14 @@ class MaskedViT(VisionTransformer):
 
     def _position(self, grid: tuple[int, int]) -> Tensor:
         """Position embedding (1, 1 + L, D) for a patch grid."""
-        if self.interpolate_offset is None:
-            return resize_pos_embed(
+        if self.interpolate_offset is not None:
+            return resize_pos_embed_by_scale(
                 self.pos_embed, self.patch_resolution, grid,
-                mode=self.interpolate_mode, num_extra_tokens=1)
-        return resize_pos_embed_by_scale(
-            self.pos_embed, tuple(self.patch_resolution), tuple(grid),
-            offset=self.interpolate_offset)
+                offset=self.interpolate_offset)
+        pos: Tensor = resize_pos_embed(
+            self.pos_embed, self.patch_resolution, grid,
+            mode=self.interpolate_mode, num_extra_tokens=1)
+        return pos
 
     def encode(self,
                images: Tensor,

@@ -16,10 +16,10 @@ ACTIVATIONS = {'gelu': nn.GELU, 'relu': nn.ReLU}
 NORMS = {'ln': nn.LayerNorm, 'bn': nn.BatchNorm1d, 'syncbn': nn.SyncBatchNorm}
 
 
-def _prototypes(width: int, count: int, frozen_norm: bool) -> nn.Module:
+def _prototypes(width: int, count: int, frozen_norm: bool) -> nn.Linear:
     """Weight-normalised linear layer whose magnitudes start at 1."""
-    layer = weight_norm(nn.Linear(width, count, bias=False), dim=0)
-    magnitude = layer.parametrizations.weight.original0
+    layer = nn.Linear(width, count, bias=False)
+    magnitude = weight_norm(layer).parametrizations.weight.original0
     nn.init.ones_(magnitude)
     magnitude.requires_grad = not frozen_norm
     return layer
@@ -98,7 +98,8 @@ class PrototypeHead(BaseModule):
             in_channels, hidden_channels,
             bottleneck_channels or num_prototypes, num_layers, act,
             legacy_shared_norm)
-        self.last_layer = self.last_layer2 = None
+        self.last_layer: nn.Linear | None = None
+        self.last_layer2: nn.Linear | None = None
         if bottleneck_channels:
             self.last_layer = _prototypes(
                 bottleneck_channels, num_prototypes, norm_last_layer)
