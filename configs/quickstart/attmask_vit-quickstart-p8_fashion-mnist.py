@@ -5,7 +5,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-max_epochs = 60
+max_epochs = 64
 log_interval = 31
 
 temperature = dict(start=0.04, final=0.07, warmup_epochs=10)
@@ -39,7 +39,7 @@ model = dict(
 optim_wrapper = dict(
     type='mimplug.OptimWrapper',
     constructor='mimplug.TwoGroupConstructor',
-    optimizer=dict(type='AdamW', lr=5e-4, weight_decay=0.04, fused=True),
+    optimizer=dict(type='AdamW', lr=3e-4, weight_decay=0.04, fused=True),
     clip_grad=dict(max_norm=3.0, per_tensor=True))
 
 param_scheduler = [
@@ -56,7 +56,7 @@ param_scheduler = [
 
 auto_scale_lr = dict(base_batch_size=32)
 
-train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=10)
+train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=8)
 
 custom_hooks = [
     # the loader's worker has the second core
@@ -70,4 +70,4 @@ custom_hooks = [
 default_hooks = dict(
     logger=dict(interval=log_interval),
     grad_norm=dict(interval=log_interval),
-    checkpoint=dict(interval=10, max_keep_ckpts=2))
+    checkpoint=dict(interval=8, max_keep_ckpts=2))

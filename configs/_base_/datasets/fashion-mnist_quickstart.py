@@ -1,5 +1,5 @@
 # 2,000 + 1,000 real images that lie inside the package; grey 28 x 28 become
-# RGB 32 x 32. Weak crops: stronger ones do not learn within minutes.
+# RGB 32 x 32.
 image_size = 32
 local_size = 16
 
@@ -13,14 +13,14 @@ train_pipeline = [
     dict(
         type='mimplug.MultiCrop',
         global_crops=dict(
-            num=2, size=image_size, scale=(0.5, 1.0),
+            num=2, size=image_size, scale=(0.3, 1.0),
             # grey images: no colours to change
             jitter=(0.4, 0.4, 0.0, 0.0), gray_prob=0.0,
             # the reference's 0.1-2 px belong to 224 px views
             blur_prob=(0.5, 0.1), blur_radius=(0.1, 0.7),
             solarize_prob=0.0),
         local_crops=dict(
-            num=2, size=local_size, scale=(0.2, 0.5),
+            num=2, size=local_size, scale=(0.1, 0.4),
             jitter=(0.4, 0.4, 0.0, 0.0), gray_prob=0.0, blur_prob=0.0)),
     dict(type='mimplug.PackViews')
 ]

@@ -1,0 +1,118 @@
+"""Makes any config of ours small enough for one step on fake images."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from PIL import Image
+
+ARCH = dict(embed_dims=32, num_layers=2, num_heads=2,
+            feedforward_channels=64)
+
+
+def shrink_vit(part: dict) -> None:
+    """Two narrow blocks on 32 px; layers counted from the end stay valid."""
+    part.update(arch=ARCH, img_size=32, patch_size=8)
+    # no files to start from
+    part.pop('init_cfg', None)
+
+
+def shrink_head(part: dict) -> None:
+    """Few prototypes."""
+    part.update(num_prototypes=32, hidden_channels=32, bottleneck_channels=16)
+    if part.get('patch_prototypes'):
+        part['patch_prototypes'] = 32
+    part.pop('init_cfg', None)
+
+
+def shrink_crops(part: dict) -> None:
+    """Views of 32 and 16 px."""
+    for name, size in (('global_crops', 32), ('local_crops', 16)):
+        if part.get(name):
+            part[name]['size'] = size
+
+
+SHRINK: dict[str, Callable[[dict], Any]] = {
+    'mimplug.MaskedViT': shrink_vit,
+    'mimplug.PrototypeHead': shrink_head,
+    'mimplug.MultiCrop': shrink_crops,
+    'mimplug.CenterView': lambda part: part.update(size=32, resize=36),
+    'mimplug.EmbeddedFashionMNIST': lambda part: part.update(indices=4),
+    'mimplug.KNNValLoop': lambda part: part.update(k=(1, 4)),
+}
+# Data sets that read files which a test does not have.
+FILES = ('ImageNet', 'ImageNet21k', 'CustomDataset', 'mimplug.ClassSubset')
+
+
+def shrink(node: Any, images: Path) -> Any:
+    """Returns a part of a config with every known piece made tiny.
+
+    Args:
+        node (Any): A config or a part of one.
+        images (Path): Folder from :func:`fake_images`.
+
+    Returns:
+        Any: A copy.
+    """
+    if isinstance(node, (list, tuple)):
+        return type(node)(shrink(item, images) for item in node)
+    if not isinstance(node, dict):
+        return node
+    if node.get('type') in FILES:
+        # unserialised: packing would collect garbage each time
+        return dict(type='CustomDataset', data_root=str(images),
+                    serialize_data=False)
+    node = {key: shrink(value, images) for key, value in node.items()}
+    SHRINK.get(str(node.get('type')), lambda part: part)(node)
+    if 'batch_size' in node and 'dataset' in node:
+        node.update(batch_size=2, num_workers=0, persistent_workers=False,
+                    pin_memory=False)
+    return node
+
+
+def shrink_config(path: Path, images: Path, work_dir: Path) -> Config:
+    """Reads a config and shrinks it; the length of the run stays.
+
+    Args:
+        path (Path): The config.
+        images (Path): Folder from :func:`fake_images`.
+        work_dir (Path): Where the run may write.
+
+    Returns:
+        Config: Ready for a runner.
+    """
+    whole = Config.fromfile(str(path)).to_dict()
+    cfg = Config(shrink(whole, images))
+    cfg.work_dir = str(work_dir)
+    cfg.load_from = None
+    # Runners of one second would share their global objects.
+    cfg.experiment_name = path.stem
+    if cfg.optim_wrapper.get('dtype') == 'float16':
+        # float16 overflows in the L2 norm of a head as narrow as this one
+        cfg.optim_wrapper.dtype = 'bfloat16'
+    if cfg.optim_wrapper.get('accumulative_counts', 1) > 1:
+        cfg.optim_wrapper.accumulative_counts = 2
+    return cfg
+
+
+def fake_images(folder: Path, num_images: int = 4) -> Path:
+    """Writes noise of odd sizes, two classes, as an image folder.
+
+    Args:
+        folder (Path): Filled with ``a/`` and ``b/``.
+        num_images (int): Altogether. Defaults to 4.
+
+    Returns:
+        Path: The folder.
+    """
+    draws = np.random.RandomState(0)
+    for index in range(num_images):
+        shape = (33 + 10 * index, 71 - 10 * index, 3)
+        place = folder / 'ab'[index % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        pixels = draws.randint(0, 256, shape, dtype=np.uint8)
+        Image.fromarray(pixels).save(place / f'{index}.png')
+    return folder

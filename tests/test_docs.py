@@ -1,0 +1,41 @@
+"""Pages name files that exist, and their configs can be read."""
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from mimplug.utils import allow_config_inheritance
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')),
+         *sorted((ROOT / 'configs').glob('*/README.md'))]
+LINK = re.compile(r'\]\((?!https?://|#|mailto:)([^)#\s]+)')
+FILE = re.compile(r'(?<![\w:/.])(?:configs|tools|benchmarks|docs|tests)'
+                  r'/[\w./-]+\.(?:py|sh|md|yml)')
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize('page', PAGES,
+                         ids=[str(p.relative_to(ROOT)) for p in PAGES])
+def test_named_files_exist(page):
+    text = page.read_text()
+    links = [page.parent / name for name in LINK.findall(text)]
+    files = [ROOT / name for name in FILE.findall(text)]
+    assert [str(path) for path in links + files if not path.exists()] == []
+
+
+def test_own_images_config_of_the_readme(tmp_path):
+    text = (ROOT / 'README.md').read_text()
+    block, = re.findall(r'```python\n(_base_.*?)```', text, re.DOTALL)
+    path = tmp_path / 'my_images.py'
+    path.write_text(block)
+    allow_config_inheritance()
+    cfg = Config.fromfile(str(path))
+    assert cfg.train_dataloader.dataset.type == 'mimplug.KeyedDataset'
+    assert cfg.train_dataloader.dataset.dataset.to_dict() == dict(
+        type='CustomDataset', data_root='path/to/images', with_label=False)
+    assert cfg.val_cfg is None
