@@ -27,8 +27,8 @@ JOBS ?= 2
 ASSETS := fashion-mnist
 PYTEST := $(TEST_ENV) $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
-.PHONY: help venv quickstart test test-full lint types assets downstream \
-	format clean
+.PHONY: help venv quickstart test test-full lint types assets slurm \
+	downstream format clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -56,7 +56,7 @@ quickstart: venv ## Pre-train AttMask-iBOT on 2,000 embedded images.
 test: lint types ## Lint, types and the fast tests.
 	$(PYTEST) -m 'not full and not asset'
 
-test-full: venv assets ## The tests that `make test` leaves out.
+test-full: venv assets slurm ## The tests that `make test` leaves out.
 	$(PYTEST) -m 'full or asset'
 
 lint: venv ## Check the style with ruff.
@@ -67,6 +67,13 @@ types: venv ## Check the types with mypy.
 
 assets: venv ## Fetch the files that the full tests use.
 	@$(BIN)/python tools/fetch_assets.py $(ASSETS)
+
+slurm: ## Install a SLURM for the full tests where root lacks one.
+	@if [ "$$(id -u)" = 0 ] && ! command -v slurmctld >/dev/null; then \
+		{ apt-get -qq update && apt-get -qq install -y \
+			--no-install-recommends slurm-wlm munge; } >/dev/null 2>&1 || \
+		echo 'SLURM could not be installed; its test will be skipped'; \
+	fi
 
 downstream: venv ## Add what detection and segmentation need.
 	@$(PIP) install $(PINS) -r requirements/downstream.txt
