@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -73,6 +74,8 @@ def main() -> int:
     parser.add_argument('--config', default=CONFIG)
     parser.add_argument('--seeds', type=int, nargs='+',
                         default=[0, 1, 2, 3, 4])
+    parser.add_argument('--jobs', type=int, default=1,
+                        help='trainings at a time')
     parser.add_argument('--work-dir', type=Path,
                         default=ROOT / 'work_dirs/quickstart_seeds')
     parser.add_argument('--out', type=Path, help='write the result as JSON')
@@ -81,13 +84,15 @@ def main() -> int:
     rows = []
     print(f'{"seed":>4} {"step 0":>7} {"end":>7} {"gain":>7} {"pixels":>7} '
           f'{"chance":>7} {"seconds":>8}')
-    for seed in args.seeds:
-        row = train(args.config, seed, args.work_dir / f'seed{seed}',
-                    args.cfg_options)
-        rows.append(row)
-        print(f'{seed:4d} {row["step0"]:7.1f} {row["end"]:7.1f} '
-              f'{row["end"] - row["step0"]:+7.1f} {row["pixels"]:7.1f} '
-              f'{row["chance"]:7.1f} {row["seconds"]:8.0f}', flush=True)
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for row in pool.map(
+                lambda seed: train(args.config, seed,
+                                   args.work_dir / f'seed{seed}',
+                                   args.cfg_options), args.seeds):
+            rows.append(row)
+            print(f'{row["seed"]:4d} {row["step0"]:7.1f} {row["end"]:7.1f} '
+                  f'{row["end"] - row["step0"]:+7.1f} {row["pixels"]:7.1f} '
+                  f'{row["chance"]:7.1f} {row["seconds"]:8.0f}', flush=True)
     summary = summarise(rows)
     print(f'gain over step 0: mean {summary["mean_gain"]:+.2f}, sample '
           f'standard deviation {summary["sample_std_gain"]:.2f}, smallest '
@@ -97,8 +102,9 @@ def main() -> int:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(dict(
             command='python benchmarks/quickstart_seeds.py --seeds '
-            + ' '.join(map(str, args.seeds)), config=args.config, runs=rows,
-            summary=summary, versions=versions()), indent=2) + '\n')
+            + ' '.join(map(str, args.seeds)) + f' --jobs {args.jobs}',
+            config=args.config, runs=rows, summary=summary,
+            versions=versions()), indent=2) + '\n')
     return 0 if summary['holds'] else 1
 
 

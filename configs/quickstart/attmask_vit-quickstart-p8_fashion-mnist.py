@@ -30,8 +30,10 @@ model = dict(
     mask_generator=dict(
         type='mimplug.AttentionMask',
         mode='high',
+        # each view draws its own; the release shares one in a batch, which
+        # with 16 patches and small batches is a coarse choice
         ratio=dict(type='mimplug.UniformRatio', mean=0.3, var=0.2,
-                   per='batch'),
+                   per='view'),
         apply_prob=0.5),
     teacher_temperature=temperature,
     patch_temperature=temperature)

@@ -16,9 +16,8 @@ train_pipeline = [
             num=2, size=image_size, scale=(0.3, 1.0),
             # grey images: no colours to change
             jitter=(0.4, 0.4, 0.0, 0.0), gray_prob=0.0,
-            # the reference's 0.1-2 px belong to 224 px views
-            blur_prob=(0.5, 0.1), blur_radius=(0.1, 0.7),
-            solarize_prob=0.0),
+            # 28 px have no detail to blur away
+            blur_prob=0.0, solarize_prob=0.0),
         local_crops=dict(
             num=2, size=local_size, scale=(0.1, 0.4),
             jitter=(0.4, 0.4, 0.0, 0.0), gray_prob=0.0, blur_prob=0.0)),
