@@ -11,11 +11,24 @@ from golden_file import Golden
 HERE = Path(__file__).parent
 
 
-def pytest_addoption(parser):
-    parser.addoption(
-        '--goldens', default=None, metavar='DIR',
-        help='folder with one folder of .npz arrays a topic '
-        '(default: tests/goldens)')
+MARKERS = (
+    'unit: one object, under a second',
+    'property: invariants over many inputs',
+    'e2e: a tiny real training',
+    'dist: starts two gloo processes',
+    'gpu: needs CUDA; run it where there is one',
+    'full: only in make test-full',
+    'asset(name): needs a file of tools/fetch_assets.py',
+)
+
+# Without an installed package the option is still needed.
+pytest_plugins = ('mimplug.pytest_goldens', )
+
+
+def pytest_configure(config):
+    """Here and not in pyproject.toml, which a foreign --goldens hides."""
+    for marker in MARKERS:
+        config.addinivalue_line('markers', marker)
 
 
 def _golden_dir(config) -> Path:
