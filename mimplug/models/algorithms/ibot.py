@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import cached
 
 from mimplug.errors import ConfigError
-from mimplug.masking import Mask, MaskGenerator
+from mimplug.masking import MaskGenerator
 from mimplug.registry import MODELS
 from mimplug.schedules import LinearThenConstant
 
-from ..backbones import Encoded
+from ..backbones import Encoded, encode_requested
 from ..losses import ClusteringLoss
 from ..requested import group_by_size, token_weights
 from ..teacher import Teacher
@@ -55,6 +55,8 @@ class IBOT(MaskedDistillation):
             teacher owns one prototype layer, which starts as the student's
             patch layer and then follows its CLS layer. Defaults to False:
             the teacher mirrors the student.
+        last_block_rule (bool): Compute the student's last block on requested
+            tokens only; the numbers are the same. Defaults to True.
         draws_seed (int, optional): Seed of masks and stochastic depth.
             None: the seed of the run.
         data_preprocessor (dict, optional): Defaults to
@@ -83,6 +85,7 @@ class IBOT(MaskedDistillation):
                  patch_temperature: dict | None = None,
                  num_globals: int = 2,
                  legacy_shared_teacher_head: bool = False,
+                 last_block_rule: bool = True,
                  draws_seed: int | None = None,
                  data_preprocessor: dict | nn.Module | None = None,
                  init_cfg: dict | None = None) -> None:
@@ -91,6 +94,7 @@ class IBOT(MaskedDistillation):
             draws_seed=draws_seed, data_preprocessor=data_preprocessor,
             init_cfg=init_cfg)
         self.legacy_shared_teacher_head = legacy_shared_teacher_head
+        self.last_block_rule = last_block_rule
         head = dict(head)
         head.setdefault('in_channels', self.backbone.embed_dims)
         self.head = BUILD.build(head)
@@ -172,44 +176,55 @@ class IBOT(MaskedDistillation):
             teacher = self.teacher.backbone.encode(
                 images, cls_rows=self.needs.cls_rows, full=self.needs.full)
         mask = self.make_mask(images, teacher, data_samples)
-        student = self.backbone.encode(
-            images, hidden=mask.tokens, drop_path=drops.pop(0))
-        cls = [student.cls] + [
-            self.backbone.encode(views, drop_path=drop).cls
-            for views, drop in zip(local_views, drops)
-        ]
-        with cached():  # weight-normed prototypes are computed once
-            return self._losses(teacher, student, torch.cat(cls), mask)
-
-    def _losses(self, teacher: Encoded, student: Encoded, cls: Tensor,
-                mask: Mask) -> dict[str, Tensor]:
-        """CLS term over views, patch term over hidden tokens."""
-        batch = len(teacher.tokens) // self.num_globals
-        epoch = self.progress.epoch
         index, valid = mask.hidden_rows()
-        with torch.no_grad():
-            z = self.teacher.head.project(teacher.tokens)
-            target_cls = self.teacher.head.cls_logits(z[:, 0])
-            z_patch = z[:, 1:].flatten(0, 1)
-            target_patch = self.teacher.head.patch_logits(z_patch[index])
-            self._observe(z[:, 0], z_patch)
-        head = self.head
-        logits = head.cls_logits(head.project(cls)).unflatten(0, (-1, batch))
-        hidden = student.patches.flatten(0, 1)[index]
-        patch_logits = head.patch_logits(head.project(hidden))
-        target_cls = target_cls.unflatten(0, (-1, batch))
+        cls, hidden = self._student(
+            images, drops.pop(0), hidden=mask.tokens, patches=index)
+        cls = torch.cat([cls] + [
+            self._student(views, drop)[0]
+            for views, drop in zip(local_views, drops)
+        ])
+        with cached():  # weight-normed prototypes are computed once
+            target_cls, target_patch = self._targets(teacher, index)
+            weight = token_weights(mask, index, valid, dtype=cls.dtype)
+            losses = self._losses(
+                cls, hidden, target_cls, target_patch, weight)
+        losses['raw/hidden'] = mask.tokens.float().mean()
+        return losses
+
+    def _student(self, images: Tensor, drop_path: Tensor | None,
+                 **requested: Tensor) -> tuple[Tensor, Tensor]:
+        """CLS tokens (rows, D) and requested patches (R, D)."""
+        return encode_requested(
+            self.backbone, images, drop_path=drop_path,
+            last_block_rule=self.last_block_rule, **requested)
+
+    @torch.no_grad()
+    def _targets(self, teacher: Encoded,
+                 index: Tensor) -> tuple[Tensor, Tensor]:
+        """Teacher logits (G, B, K) of CLS and (R, K') of hidden patches."""
+        head = self.teacher.head
+        z = head.project(teacher.tokens)
+        z_patch = z[:, 1:].flatten(0, 1)
+        self._observe(z[:, 0], z_patch)
+        cls = head.cls_logits(z[:, 0]).unflatten(0, (self.num_globals, -1))
+        return cls, head.patch_logits(z_patch[index])
+
+    def _losses(self, cls: Tensor, hidden: Tensor, target_cls: Tensor,
+                target_patch: Tensor, weight: Tensor) -> dict[str, Tensor]:
+        """CLS term over views, patch term over hidden tokens."""
+        epoch, head = self.progress.epoch, self.head
+        logits = head.cls_logits(head.project(cls)).unflatten(
+            0, (-1, target_cls.shape[1]))
         losses = dict(
             loss_cls=self.loss_module.cls_loss(
                 logits, target_cls, self.teacher_temperature(epoch)),
             loss_patch=self.loss_module.patch_loss(
-                patch_logits, target_patch,
-                token_weights(mask, index, valid, dtype=z.dtype),
+                head.patch_logits(head.project(hidden)), target_patch, weight,
                 self.patch_temperature(epoch)))
         with torch.no_grad():
             same = target_cls[0].argmax(-1) == logits[
                 min(1, len(logits) - 1)].argmax(-1)
             losses['raw/agreement'] = same.float().mean()
-            losses['raw/hidden'] = mask.tokens.float().mean()
         return losses
 
     def _observe(self, z_cls: Tensor, z_patch: Tensor) -> None:

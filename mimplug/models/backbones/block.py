@@ -74,6 +74,14 @@ def _attend(attn: MultiheadAttention, x: Tensor,
     return attn.gamma1(attn.proj_drop(out)), weights
 
 
+def feed_forward(layer: TransformerEncoderLayer, x: Tensor) -> Tensor:
+    """Norm, MLP and layer scale of a block: (…, D) to (…, D)."""
+    ffn = layer.ffn
+    out: Tensor = getattr(ffn, 'gamma2', nn.Identity())(
+        ffn.layers(layer.ln2(x)))
+    return out
+
+
 def run_block(layer: TransformerEncoderLayer, x: Tensor,
               scale: Tensor | None = None,
               want: str | None = None) -> BlockOutput:
@@ -102,9 +110,7 @@ def run_block(layer: TransformerEncoderLayer, x: Tensor,
     if scale is not None:
         out = out * scale[:, 0, None, None].to(out.dtype)
     x = x + out
-    ffn = layer.ffn
-    out = ffn.layers(layer.ln2(x))
-    out = getattr(ffn, 'gamma2', nn.Identity())(out)
+    out = feed_forward(layer, x)
     if scale is not None:
         out = out * scale[:, 1, None, None].to(out.dtype)
     return BlockOutput(x + out, weights)

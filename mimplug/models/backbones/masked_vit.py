@@ -1,7 +1,7 @@
 """Vision transformer that can hide, drop and tell where it looks."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mimplug.errors import ConfigError, check_range
+from mimplug.masking.needs import absolute_layer
 from mimplug.registry import MODELS
 
 from .block import BlockOutput, drop_path_scale, run_block
@@ -119,24 +120,6 @@ class MaskedViT(VisionTransformer):
         super().train(mode)
         return self
 
-    def layer_index(self, index: int) -> int:
-        """Absolute index of a block.
-
-        Args:
-            index (int): In [-num_layers, num_layers).
-
-        Returns:
-            int: In [0, num_layers).
-
-        Raises:
-            ConfigError: The network has no such block.
-        """
-        if not -self.num_layers <= index < self.num_layers:
-            raise ConfigError(
-                f'layer {index}: this backbone has {self.num_layers}; allowed '
-                f'are {-self.num_layers} to {self.num_layers - 1}')
-        return int(index % self.num_layers)
-
     def embed(self, images: Tensor, hidden: Tensor | None = None,
               keep_ids: Tensor | None = None
               ) -> tuple[Tensor, tuple[int, int]]:
@@ -211,8 +194,7 @@ class MaskedViT(VisionTransformer):
                 attention row (M, H, 1 + L) is returned; fused attention still
                 computes the values.
             full (Sequence[int]): Layers whose attention matrix is returned.
-            intermediates (Sequence[int]): Layers whose normed output is
-                returned.
+            intermediates (Sequence[int]): Layers whose normed output, too.
             drop_path (Tensor, optional): Uniform draws (M, num_layers, 2) in
                 [0, 1) for stochastic depth. None while training: drawn from
                 PyTorch's global generator, as stock layers do.
@@ -224,53 +206,64 @@ class MaskedViT(VisionTransformer):
             ConfigError: A layer index that does not exist.
             ValueError: A mask that does not fit.
         """
-        want = {self.layer_index(i): 'cls' for i in cls_rows}
-        want.update({self.layer_index(i): 'full' for i in full})
-        keep = {self.layer_index(i) for i in intermediates}
+        depth = self.num_layers
+        want = {absolute_layer(i, depth): 'cls' for i in cls_rows}
+        want.update({absolute_layer(i, depth): 'full' for i in full})
+        keep = {absolute_layer(i, depth) for i in intermediates}
         x, grid = self.embed(images, hidden, keep_ids)
+        scale = self.drop_path_scales(x, drop_path)
         attention, outputs = {}, {}
-        for i, x, weights in self._blocks(x, drop_path, want):  # noqa: B020
-            if weights is not None:
-                attention[i] = weights
+        for i, layer in enumerate(self.layers):
+            out = self._run(layer, x, _at(scale, i), want.get(i))
+            x = out.tokens
+            if out.attention is not None:
+                attention[i] = out.attention
             if i in keep:
-                outputs[i] = self._final_norm(x)
-        return Encoded(self._pool(self._final_norm(x)), grid, attention,
+                outputs[i] = self.final_norm_of(x)
+        return Encoded(self._pool(self.final_norm_of(x)), grid, attention,
                        outputs)
 
-    def _blocks(
-        self, x: Tensor, drop_path: Tensor | None, want: Mapping[int, str]
-    ) -> Iterator[tuple[int, Tensor, Tensor | None]]:
-        """Yields (layer, tokens after it, its attention if wanted)."""
-        scale = self._drop_path_scales(x, drop_path)
-        for i, layer in enumerate(self.layers):
-            x, attention = self._run(
-                layer, x, None if scale is None else scale[:, i], want.get(i))
-            yield i, x, attention
+    def run_blocks(self, x: Tensor, scale: Tensor | None = None, *,
+                   start: int = 0, stop: int | None = None) -> Tensor:
+        """Blocks ``start`` to ``stop - 1``: tokens (M, T, D) to the same.
+
+        ``scale`` are the factors of :meth:`drop_path_scales`.
+        """
+        for i, layer in list(enumerate(self.layers))[start:stop]:
+            x = self._run(layer, x, _at(scale, i)).tokens
+        return x
+
+    @property
+    def recompute(self) -> bool:
+        """Whether activations are recomputed in the backward pass."""
+        return self.with_cp and self.training and torch.is_grad_enabled()
 
     def _run(self, layer: nn.Module, x: Tensor, scale: Tensor | None,
-             want: str | None) -> BlockOutput:
+             want: str | None = None) -> BlockOutput:
         """One block, recomputed in the backward pass if asked for."""
-        if self.with_cp and self.training and torch.is_grad_enabled():
+        if self.recompute:
             out: BlockOutput = checkpoint(
                 run_block, layer, x, scale, want, use_reentrant=False)
             return out
         return run_block(layer, x, scale, want)
 
-    def _drop_path_scales(self, x: Tensor,
-                          uniform: Tensor | None) -> Tensor | None:
-        """Factors (M, num_layers, 2), or None when every branch is kept."""
+    def drop_path_scales(self, x: Tensor,
+                         uniform: Tensor | None) -> Tensor | None:
+        """Factors (M, num_layers, 2) of stochastic depth, or None for ones.
+
+        ``uniform`` are draws of that shape in [0, 1); None: PyTorch's global
+        generator, for the rows of x (M, T, D).
+        """
         if not self.training or self.drop_path_rates[-1] == 0:
             return None
         if uniform is None:
             uniform = torch.rand(
                 x.shape[0], self.num_layers, 2, device=x.device)
-        return torch.stack([
-            drop_path_scale(uniform[:, i], rate)
-            for i, rate in enumerate(self.drop_path_rates)
-        ], dim=1)
+        return torch.stack(list(map(
+            drop_path_scale, uniform.unbind(1), self.drop_path_rates)), dim=1)
 
-    def _final_norm(self, x: Tensor) -> Tensor:
-        """Final norm, or the identity without one."""
+    def final_norm_of(self, x: Tensor) -> Tensor:
+        """Final norm of tokens (…, D), or the tokens without one."""
         return self.ln1(x) if self.final_norm else x
 
     def _pool(self, x: Tensor) -> Tensor:
@@ -291,10 +284,17 @@ class MaskedViT(VisionTransformer):
             ``out_type``; as in the stock class only the last is normed.
         """
         x, grid = self.embed(x)
+        scale = self.drop_path_scales(x, None)
         outs = []
-        for i, x, _ in self._blocks(x, None, {}):  # noqa: B020
+        for i in range(self.num_layers):
+            x = self.run_blocks(x, scale, start=i, stop=i + 1)
             if i == self.num_layers - 1:
-                x = self._final_norm(x)
+                x = self.final_norm_of(x)
             if i in self.out_indices:
                 outs.append(self._format_output(x, grid))
         return tuple(outs)
+
+
+def _at(scale: Tensor | None, layer: int) -> Tensor | None:
+    """Factors (M, 2) of one block."""
+    return None if scale is None else scale[:, layer]

@@ -188,7 +188,9 @@ def replay(golden):
 
 
 @pytest.mark.golden('attmask_ibot', *FILES)
-def test_reference_steps(replay, golden):
+@pytest.mark.parametrize('last_block_rule', [True, False])
+def test_reference_steps(replay, golden, last_block_rule):
+    replay.model.last_block_rule = last_block_rule
     exact = dict(rtol=1e-10, atol=1e-13)
     for step in range(golden.scalar('n_steps')):
         out, key = replay.step(step), f'step{step}/'
