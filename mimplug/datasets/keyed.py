@@ -47,7 +47,8 @@ class KeyedDataset(Dataset):
     ``dataset[(epoch, index, repeat)]`` takes the annotation
     ``get_data_info(index)``, adds ``sample_key`` and ``draws`` (the
     :class:`mimplug.draws.KeyedRandom` of the key) and runs the pipeline. A
-    plain index means the key (0, index, 0).
+    plain index, as stock samplers give it, means the key (0, index, 0): every
+    epoch the same crops. Where transforms draw, a warning says so once.
 
     An image that cannot be read, or for which a loader returns None, is
     replaced by another one that the same key draws, with a warning that
@@ -86,6 +87,7 @@ class KeyedDataset(Dataset):
             STOCK_TRANSFORMS.build(step) if isinstance(step, Mapping)
             else step for step in pipeline])
         self.seed = seed
+        self._expects_keys = True
         self.max_retries = max_retries
         self.num_unreadable = 0
         if not lazy_init:
@@ -101,6 +103,7 @@ class KeyedDataset(Dataset):
         Args:
             seed (int): Seed of the run.
         """
+        self._expects_keys = False  # they come
         if self.seed is None:
             self.seed = seed
 
@@ -168,12 +171,25 @@ class KeyedDataset(Dataset):
     def _parse(self, key: Key | int) -> Key:
         """Epoch, non-negative index and repeat of what a sampler gave."""
         if not isinstance(key, tuple):
+            self._warn_of_frozen_draws()
             key = (0, operator.index(key), 0)
         epoch, index, repeat = key
         size = len(self)
         if not -size <= index < size:
             raise IndexError(f'index {index}: the data set has {size} samples')
         return epoch, index % size, repeat
+
+    def _warn_of_frozen_draws(self) -> None:
+        """Says once that a stock sampler repeats the draws every epoch."""
+        drawing = [type(step).__name__ for step in self.pipeline.transforms
+                   if getattr(step, 'uses_draws', False)]
+        if drawing and self._expects_keys:
+            self._expects_keys = False  # said once
+            print_log(
+                f'KeyedDataset gets plain indices: {", ".join(drawing)} will '
+                'repeat the same draws in every epoch. For training use '
+                "sampler=dict(type='mimplug.KeyedSampler', shuffle=True)",
+                logger='current', level=logging.WARNING)
 
     def _run(self, source: int, key: Key, draws: KeyedRandom) -> Any:
         """The pipeline over one annotation."""

@@ -79,6 +79,23 @@ def test_the_sampler_gives_the_seed_unless_one_was_set():
     assert data.seed == 7
 
 
+@pytest.mark.unit
+def test_a_stock_sampler_that_freezes_the_crops_is_warned_of(monkeypatch):
+    said = []
+    monkeypatch.setattr('mimplug.datasets.keyed.print_log',
+                        lambda text, **_: said.append(text))
+    frozen = KeyedDataset(ArrayDataset(), crops())
+    assert same(frozen[3], frozen[3])
+    assert len(said) == 1
+    assert 'MultiCrop' in said[0]
+    assert 'mimplug.KeyedSampler' in said[0]
+    keyed = KeyedDataset(ArrayDataset(), crops())
+    keyed.bind_seed(7)
+    evaluation = KeyedDataset(ArrayDataset(), [LoadView(), PackViews()])
+    _ = keyed[3], evaluation[3]
+    assert len(said) == 1
+
+
 def build_loader(workers, batch_size=4, **sampler):
     return Runner.build_dataloader(dict(
         batch_size=batch_size, num_workers=workers, drop_last=True,

@@ -166,6 +166,8 @@ class MultiCrop(BaseTransform):
         4
     """
 
+    # tells KeyedDataset that the sampler must give keys
+    uses_draws = True
     GLOBAL_DEFAULTS: Mapping[str, Any] = dict(
         blur_prob=(1.0, 0.1), solarize_prob=(0.0, 0.2))
     LOCAL_DEFAULTS: Mapping[str, Any] = dict(

@@ -27,10 +27,19 @@ def run_progress(runner: Any) -> Progress:
 
     Returns:
         Progress: Steps, epochs and their totals, all host integers.
+
+    Raises:
+        ConfigError: The training data do not fill a single batch.
     """
     wrapper = runner.optim_wrapper
     accumulation = int(getattr(wrapper, '_accumulative_counts', 1))
     epoch_length = len(runner.train_dataloader)
+    if epoch_length == 0:
+        raise ConfigError(
+            f'train_dataloader: {len(runner.train_dataloader.dataset)} images '
+            f'on {dist.get_world_size()} process(es) do not fill a batch of '
+            f'{runner.train_dataloader.batch_size} a process, and '
+            'drop_last=True drops the rest; lower batch_size')
     return Progress(
         step=int(wrapper._inner_count) // accumulation,
         max_steps=math.ceil(runner.max_iters / accumulation),

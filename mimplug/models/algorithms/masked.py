@@ -91,22 +91,25 @@ class MaskedDistillation(KeyedSelfSupervisor):
         return built
 
     def make_mask(self, images: Tensor, teacher: Encoded,
-                  data_samples: Sequence | None) -> Mask:
+                  data_samples: Sequence | None,
+                  num_views: int | None = None) -> Mask:
         """Asks the generator for the masks of the global views.
 
         Args:
-            images (Tensor): (G * B, 3, H, W), view-major.
+            images (Tensor): (V * B, 3, H, W), view-major.
             teacher (Encoded): The teacher's view of them.
             data_samples (Sequence[DataSample], optional): B samples.
+            num_views (int, optional): V. Defaults to G.
 
         Returns:
-            Mask: (G * B, 1, Hp, Wp).
+            Mask: (V * B, 1, Hp, Wp).
         """
-        batch = images.shape[0] // self.num_globals
+        num_views = num_views or self.num_globals
+        batch = images.shape[0] // num_views
         return self.mask_generator(MaskContext(
             grid=teacher.grid, batch_size=batch,
-            draws=self.draws(data_samples, self.num_globals, batch),
-            num_views=self.num_globals, progress=self.progress,
+            draws=self.draws(data_samples, num_views, batch),
+            num_views=num_views, progress=self.progress,
             device=images.device, attention=teacher.attention,
             num_layers=self.backbone.num_layers, features=teacher.patches,
             images=images))
@@ -118,21 +121,22 @@ class MaskedDistillation(KeyedSelfSupervisor):
         """Masks of the global views, for pictures.
 
         Args:
-            inputs (Sequence[Tensor]): V views (B, 3, h_v, w_v), the G global
-                ones first.
+            inputs (Sequence[Tensor]): V views (B, 3, h_v, w_v), the global
+                ones first; one is enough, as an evaluation pipeline gives.
             data_samples (Sequence[DataSample], optional): B samples.
 
         Returns:
             dict: ``images`` (M, 3, H, W), ``attention`` (M, Hp, Wp) of the
             teacher's last layer (heads averaged) and ``hidden``
-            (M, Hp, Wp) bool, M = G * B.
+            (M, Hp, Wp) bool, M = min(V, G) * B.
         """
-        images = torch.cat(list(inputs[:self.num_globals]))
+        views = list(inputs[:self.num_globals])
+        images = torch.cat(views)
         last = self.backbone.num_layers - 1
         rows = {last, *self.needs.cls_rows} - set(self.needs.full)
         teacher = self.teacher.backbone.encode(  # type: ignore[operator]
             images, full=self.needs.full, cls_rows=sorted(rows))
-        mask = self.make_mask(images, teacher, data_samples)
+        mask = self.make_mask(images, teacher, data_samples, len(views))
         attention = teacher.attention[last]
         if attention.ndim == 4:
             attention = attention[:, :, 0]

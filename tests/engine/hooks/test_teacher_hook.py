@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.registry import HOOKS
 from torch import nn
+from torch.utils.data import DataLoader
 
 from mimplug.engine.hooks import bare_model, run_progress
 from mimplug.errors import ConfigError
@@ -25,6 +27,14 @@ def test_position_of_every_iteration(make_runner):
     assert runner.model.seen == [
         Progress(step=i // 2, max_steps=5, epoch=i // 5, max_epochs=2)
         for i in range(10)]
+
+
+def test_data_that_fill_no_batch():
+    runner = SimpleNamespace(
+        optim_wrapper=SimpleNamespace(_inner_count=0), iter=0, max_iters=0,
+        train_dataloader=DataLoader(range(3), batch_size=4, drop_last=True))
+    with pytest.raises(ConfigError, match=r'3 images.*batch of 4'):
+        run_progress(runner)
 
 
 @pytest.mark.e2e

@@ -190,6 +190,15 @@ def test_preview_shows_the_masks_of_the_step(generator, monkeypatch):
     assert (shown['attention'].flatten(1).sum(1) < 1).all()
 
 
+@pytest.mark.unit
+def test_preview_of_the_single_view_of_an_evaluation_pipeline():
+    model, samples = tiny_ibot(), make_samples(5)
+    view, = make_views(5, num_globals=1, num_locals=0)
+    shown = model.preview_masks([view], samples)
+    assert shown['hidden'].shape == shown['attention'].shape == (5, 4, 4)
+    assert (shown['hidden'].sum((1, 2)) == 6).all()  # of 16, ratio 0.4
+
+
 class TestPrecision:
 
     @pytest.mark.unit

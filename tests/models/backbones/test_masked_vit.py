@@ -233,7 +233,8 @@ class TestErrors:
     @pytest.mark.unit
     @pytest.mark.parametrize('layer', [2, -3])
     def test_layer_that_does_not_exist(self, images, layer):
-        with pytest.raises(ConfigError, match=f'layer={layer}: a network of 2 layers'):
+        with pytest.raises(
+                ConfigError, match=f'layer={layer}: a network of 2 layers'):
             tiny_vit().encode(images, cls_rows=[layer])
 
     @pytest.mark.unit
