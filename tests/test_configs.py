@@ -33,7 +33,7 @@ class StopAfterStep(Hook):
     def after_train_iter(self, runner, batch_idx, data_batch=None,
                          outputs=None):
         self.losses.append(float(outputs['loss'].detach()))
-        if runner.optim_wrapper.num_steps:
+        if runner.optim_wrapper.should_update():
             raise StepDoneError
 
 

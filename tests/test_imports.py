@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,8 @@ MAY_KNOW = {
     'converters': RUN,
     'visualization': RUN,
     'utils': {'registry'},
+    # pytest loads it before anything else
+    'pytest_goldens': set(),
     'cli': RUN | {'downstream', 'converters', 'visualization', 'utils'},
 }
 
@@ -142,6 +145,23 @@ def test_the_rule_sees_upward_imports(module, code):
 def test_the_rule_allows_downward_imports(module, code):
     assert not violations(module, code, is_package=False,
                           modules=set(sources()))
+
+
+def test_requirements_are_what_the_package_imports():
+    modules = {'onedl-mmengine': 'mmengine', 'onedl-mmcv': 'mmcv',
+               'onedl-mmpretrain': 'mmpretrain', 'pillow': 'PIL'}
+    # TensorBoard and matplotlib are used by MMEngine's visualisers, timm
+    # brings safetensors and the networks of benchmarks/.
+    indirect = {'tensorboard', 'matplotlib', 'timm'}
+    lines = (ROOT.parent / 'requirements.txt').read_text().splitlines()
+    names = {re.split('[<>=]', line)[0] for line in lines
+             if line and line[0] != '#'}
+    found = {target.split('.')[0] for module, path in sources().items()
+             if module != 'mimplug.pytest_goldens'
+             for target in imported(ast.parse(path.read_text()), module,
+                                    set(sources()))}
+    found -= {'mimplug', 'safetensors', *sys.stdlib_module_names}
+    assert {modules.get(name, name) for name in names - indirect} == found
 
 
 def loaded_by(statement: str) -> set[str]:

@@ -5,10 +5,10 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-max_epochs = 64
 log_interval = 31
 
-temperature = dict(start=0.04, final=0.07, warmup_epochs=10)
+# sharp from the start: rising to the published 0.07 lowers k-NN again here
+temperature = dict(start=0.04, final=0.04)
 model = dict(
     type='mimplug.IBOT',
     data_preprocessor=_base_.data_preprocessor,
@@ -42,13 +42,15 @@ optim_wrapper = dict(
     type='mimplug.OptimWrapper',
     constructor='mimplug.TwoGroupConstructor',
     optimizer=dict(type='AdamW', lr=3e-4, weight_decay=0.04, fused=True),
+    # three equal channels move the filters of grey images three times as far
+    paramwise_cfg=dict(lr_mult={'patch_embed': 0.3}),
     clip_grad=dict(max_norm=3.0, per_tensor=True))
 
 param_scheduler = [
     dict(
         type='mimplug.WarmupCosineLR',
         convert_to_iter_based=True,
-        warmup=max_epochs // 10,
+        warmup=0.1,
         final=1e-6),
     dict(
         type='mimplug.CosineWeightDecay',
@@ -58,7 +60,7 @@ param_scheduler = [
 
 auto_scale_lr = dict(base_batch_size=32)
 
-train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=8)
+train_cfg = dict(by_epoch=True, max_epochs=48, val_interval=8)
 
 custom_hooks = [
     # the loader's worker has the second core

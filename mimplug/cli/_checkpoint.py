@@ -1,13 +1,78 @@
-"""Loads the checkpoint that is to be evaluated, whole or not at all."""
+"""Checkpoints: what a run goes on from, and what of a file fits a model."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from mmengine.runner.checkpoint import find_latest_checkpoint
+from torch import Tensor
 
-from mimplug.converters import load_strict, read_file, select_state
+from mimplug.converters import (
+    compare,
+    load_strict,
+    read_file,
+    select_state,
+    strip_ddp,
+)
+from mimplug.errors import CheckpointError, ConfigError
+from mimplug.evaluation import bare_model
+
+# The backbone resizes them to its own grid while it loads.
+RESIZABLE = ('*pos_embed', )
+
+
+def first_checkpoint(cfg: Config) -> str | None:
+    """Returns the file that the runner will start from, if any.
+
+    Args:
+        cfg (Config): Read: ``resume``, ``load_from``, ``work_dir``.
+
+    Returns:
+        str | None: Path or address.
+    """
+    path: str | None = cfg.get('load_from')
+    if path is None and cfg.get('resume'):
+        path = find_latest_checkpoint(cfg.work_dir)
+    return path
+
+
+def keep_seed(cfg: Config, path: str, asked: int | None = None) -> list[str]:
+    """Gives a resumed run the seed that its checkpoint was trained with.
+
+    MMEngine reads it after it has built the loaders, which then draw another
+    order and other crops than the model's masks belong to.
+
+    Args:
+        cfg (Config): ``randomness.seed`` is replaced.
+        path (str): Checkpoint of a run.
+        asked (int, optional): Seed that the user wants.
+
+    Returns:
+        list[str]: Lines for the log.
+
+    Raises:
+        CheckpointError: The file is no checkpoint of a run.
+        ConfigError: Another seed is asked for.
+    """
+    content = read_file(path)
+    meta = content.get('meta') if isinstance(content, Mapping) else None
+    if not isinstance(meta, Mapping) or 'iter' not in meta:
+        raise CheckpointError(
+            f'{path}: holds no position of a run to resume; to start a new '
+            'run from its weights, use load_from without resume')
+    seed = meta.get('seed')
+    if seed is None:
+        return []
+    if asked not in (None, seed):
+        raise ConfigError(
+            f'seed {asked} is asked for, but {path} was trained with seed '
+            f'{seed}, which a resumed run keeps; leave --seed out')
+    randomness = cfg.get('randomness') or {}
+    cfg.randomness = dict(randomness, seed=seed)
+    return [f'Seed {seed} of {path} (config: {randomness.get("seed")})']
 
 
 class StrictLoadHook(Hook):
@@ -38,9 +103,56 @@ class StrictLoadHook(Hook):
             CheckpointError: The file belongs to another model.
         """
         runner.call_hook('after_load_checkpoint', checkpoint=self.content)
-        model = runner.model
-        if is_model_wrapper(model):
-            model = model.module
-        load_strict(model, select_state(self.content, source=self.path),
-                    resizable=('*pos_embed', ), source=self.path)
+        load_strict(bare_model(runner.model),
+                    select_state(self.content, source=self.path),
+                    resizable=RESIZABLE, source=self.path)
         runner.logger.info(f'Loaded {self.path}')
+
+
+class LoadReportHook(Hook):
+    """Says how much of the file that a run starts from fits its model.
+
+    A backbone alone, or a student without its teacher, is a start. A file
+    of which nothing fits would be training from scratch unnoticed.
+
+    Args:
+        path (str): The file, for messages.
+
+    Raises:
+        CheckpointError: No tensor fits.
+    """
+
+    priority = 'VERY_LOW'  # after the hooks that rewrite what was read
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def after_load_checkpoint(self, runner: Runner,
+                              checkpoint: dict) -> None:
+        """Compares, before MMEngine loads what fits.
+
+        Args:
+            runner (Runner): Its model receives the weights.
+            checkpoint (dict): Content of the file.
+
+        Raises:
+            CheckpointError: No tensor fits.
+        """
+        model = bare_model(runner.model)
+        # the part that MMEngine takes
+        state = checkpoint.get('state_dict', checkpoint)
+        tensors = strip_ddp({name: value for name, value in state.items()
+                             if isinstance(value, Tensor)})
+        # without one in the file the teacher starts as the student
+        taught = any(name.startswith('teacher.') for name in tensors)
+        report = compare(model, tensors, resizable=RESIZABLE,
+                         allow_missing=() if taught else ('teacher.*', ))
+        text = f'{self.path} and {type(model).__name__}: {report.describe()}'
+        if not report.loaded:
+            raise CheckpointError(
+                f'{text}\n  hint: names of other programs are translated by '
+                "init_cfg=dict(type='mimplug.Pretrained', checkpoint=..., "
+                'key=..., prefix=..., converter=...) of the backbone')
+        if report.missing or report.unexpected or report.misshaped:
+            runner.logger.warning(
+                f'Only a part of the weights is loaded. {text}')

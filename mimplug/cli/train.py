@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--resume', nargs='?', const='auto', metavar='PATH',
         help='go on from this checkpoint; without PATH from the latest one '
-        'in the work directory, if there is one')
+        'in the work directory, if there is one; its seed is kept')
     parser.add_argument(
         '--amp', nargs='?', const='bfloat16', choices=AMP_DTYPES,
         help='mixed precision; without a value bfloat16')
@@ -46,20 +46,36 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         ConfigError: A setting is wrong.
+        CheckpointError: The file to start from cannot be read or fits
+            nothing.
     """
     from ._build import build_runner, clear_errors
+    from ._checkpoint import LoadReportHook, first_checkpoint, keep_seed
     from ._config import load_config
     from ._launch import prepare_launch
 
     cfg = load_config(args)
     notes = apply_arguments(cfg, args)
+    source = first_checkpoint(cfg)
+    if source and cfg.get('resume'):
+        notes += keep_seed(cfg, source, asked_seed(args))
     prepare_launch(cfg)
     runner = build_runner(cfg)
+    if source:
+        runner.register_hook(LoadReportHook(source))
     for note in notes:
         runner.logger.info(note)
     with clear_errors():
         runner.train()
     return 0
+
+
+def asked_seed(args: argparse.Namespace) -> int | None:
+    """Returns the seed that the command line names, or None."""
+    if args.seed is not None:
+        return int(args.seed)
+    seed: int | None = (args.cfg_options or {}).get('randomness.seed')
+    return seed
 
 
 def apply_arguments(cfg: Config, args: argparse.Namespace) -> list[str]:

@@ -42,34 +42,24 @@ class SampleKeys:
         return int(self.index.shape[0])
 
     @classmethod
-    def from_data_samples(cls, data_samples: Sequence[Any],
-                          fallback_start: int = 0) -> SampleKeys:
+    def from_data_samples(cls, data_samples: Sequence[Any]) -> SampleKeys:
         """Reads ``sample_key = (epoch, index, repeat)`` of each sample.
 
         Args:
             data_samples (Sequence[DataSample]): B samples.
-            fallback_start (int): For pipelines that give no keys: number of
-                samples that the run saw before this batch, over all ranks
-                (plus those of lower ranks in it). Sample i of the batch then
-                counts as index ``fallback_start + i`` of epoch 0.
-                Defaults to 0.
 
         Returns:
             SampleKeys: Keys of the B images.
 
         Raises:
-            ValueError: If only some of the samples have a key.
+            ValueError: If a sample has no key.
         """
         found = [getattr(sample, METAINFO, None) for sample in data_samples]
         missing = sum(key is None for key in found)
-        if missing == len(found):
-            count = np.arange(len(found), dtype=np.int64)
-            zero = np.zeros_like(count)
-            return cls(epoch=zero, index=fallback_start + count, repeat=zero)
         if missing:
             raise ValueError(
                 f'{missing} of {len(found)} samples have no {METAINFO!r} in '
-                'their metainfo; all of a batch must have one, or none')
+                'their metainfo')
         table = np.asarray(found, dtype=np.int64)
         if table.shape != (len(found), 3):
             raise ValueError(

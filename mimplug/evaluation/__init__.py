@@ -1,6 +1,11 @@
 """How good the features are: functions first, loop and hook around them."""
 from .clustering import clustering_metrics
-from .feature_bank import FeatureBank, choose_backbone, extract_features
+from .feature_bank import (
+    FeatureBank,
+    bare_model,
+    choose_backbone,
+    extract_features,
+)
 from .knn import knn_accuracy, knn_correct, knn_predict
 from .loop import KNNValLoop
 from .neighbours import nearest_neighbours
@@ -9,7 +14,7 @@ from .report import KNNReportHook
 
 __all__ = [
     'FeatureBank', 'KNNProtocol', 'KNNReportHook', 'KNNValLoop',
-    'assign_prototypes', 'choose_backbone', 'clustering_metrics',
-    'extract_features', 'knn_accuracy', 'knn_correct', 'knn_predict',
-    'nearest_neighbours'
+    'assign_prototypes', 'bare_model', 'choose_backbone',
+    'clustering_metrics', 'extract_features', 'knn_accuracy', 'knn_correct',
+    'knn_predict', 'nearest_neighbours'
 ]

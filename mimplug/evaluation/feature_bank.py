@@ -48,12 +48,9 @@ class FeatureBank:
         return int((self.labels >= 0).sum())
 
 
-def bare_model(model: nn.Module) -> nn.Module:
-    """Returns the model without its distributed wrapper."""
-    inner = getattr(model, 'module', None)
-    if is_model_wrapper(model) and isinstance(inner, nn.Module):
-        return inner
-    return model
+def bare_model(model: nn.Module) -> Any:
+    """Returns the algorithm in a distributed wrapper, or the model itself."""
+    return model.module if is_model_wrapper(model) else model
 
 
 def choose_backbone(model: nn.Module, key: str = 'auto') -> nn.Module:

@@ -37,7 +37,6 @@ class Teacher(BaseModule):
         for name, part in parts.items():
             self.add_module(name, part)
         self.requires_grad_(False)
-        self.num_updates = 0
 
     def _shared(
         self, student: nn.Module
@@ -86,4 +85,3 @@ class Teacher(BaseModule):
         check_range('momentum', momentum, 0.0, 1.0)
         mine, theirs = self._shared(student)
         torch._foreach_lerp_(mine, theirs, 1.0 - momentum)
-        self.num_updates += 1

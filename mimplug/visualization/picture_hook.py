@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from mimplug.engine.hooks.teacher import run_progress
 from mimplug.errors import ConfigError, check_choice
-from mimplug.evaluation.feature_bank import bare_model, evaluating
+from mimplug.evaluation import bare_model
+from mimplug.evaluation.feature_bank import evaluating
 from mimplug.registry import HOOKS
 
 from .mask_grid import render_mask_grid
@@ -128,7 +129,7 @@ class MaskPictureHook(Hook):
         loader, count = self._loader(runner), self._count(runner)
         size = len(loader.dataset)
         samples = [loader.dataset[i * size // count] for i in range(count)]
-        model: Any = bare_model(runner.model)
+        model = bare_model(runner.model)
         if hasattr(model, 'set_progress'):
             # a run that is resumed at its end has had no iteration to say so
             model.set_progress(run_progress(runner))

@@ -1,9 +1,14 @@
 """Arguments land in the config as OpenMMLab users expect."""
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.hub import get_config
+from mmengine.registry import PARAM_SCHEDULERS
+from torch.optim import SGD
 
 from mimplug.cli import build_parser
 from mimplug.cli._config import load_config, scale_lr, set_amp
@@ -12,6 +17,8 @@ from mimplug.errors import ConfigError
 from mimplug.utils import allow_config_inheritance
 
 pytestmark = pytest.mark.unit
+QUICKSTART = (Path(__file__).resolve().parents[2] / 'configs' / 'quickstart'
+              / 'attmask_vit-quickstart-p8_fashion-mnist.py')
 
 
 def parse(*arguments):
@@ -37,6 +44,19 @@ def test_cfg_options(toy_config):
                  'train_cfg.max_epochs=7', 'model.width=3')
     cfg = load_config(args)
     assert (cfg.train_cfg.max_epochs, cfg.model.width) == (7, 3)
+
+
+def test_quickstart_is_shortened_by_one_setting():
+    cfg = load_config(parse('train', QUICKSTART, '--cfg-options',
+                            'train_cfg.max_epochs=4'))
+    optimizer = SGD([torch.zeros(1)], lr=cfg.optim_wrapper.optimizer.lr)
+    rate, decay = (
+        PARAM_SCHEDULERS.build(dict(part), default_args=dict(
+            optimizer=optimizer, epoch_length=10,
+            end=cfg.train_cfg.max_epochs)) for part in cfg.param_scheduler)
+    assert (rate.total, rate.warmup) == (40, 4)
+    assert (decay.total, decay.warmup) == (40, 0)
+    assert 'max_epochs' not in cfg  # a second place to set it
 
 
 def test_unknown_config_names_the_nearest(tmp_path, monkeypatch):

@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from mmengine.hooks import Hook
 
 from mimplug.cli import main
+from mimplug.cli._build import build_runner
+from mimplug.converters import read_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,6 +46,54 @@ def test_train_resume_and_test(toy_config, tmp_path):
     assert main(['test', str(toy_config), str(checkpoint), '--out',
                  str(metrics), '--cfg-options', f'{name}_test']) == 0
     assert metrics.read_text() == '{"count": 8}'
+
+
+def run_and_watch(monkeypatch, *arguments):
+    """Trains; returns the order of the images and the lines of the log."""
+    seen, lines = [], []
+
+    class Watch(Hook):
+
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            seen.append(data_batch['inputs'].flatten().tolist())
+
+    def build(cfg):
+        runner = build_runner(cfg)
+        runner.register_hook(Watch())
+        lines.append(f'seed of the run: {runner.seed}')
+        patch.setattr(runner.logger, 'info', lines.append)
+        return runner
+
+    with monkeypatch.context() as patch:
+        patch.setattr('mimplug.cli._build.build_runner', build)
+        assert main(['train', *map(str, arguments)]) == 0
+    return seen, lines
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize('own, given', [
+    ('', []),  # every run draws its own seed
+    ('randomness = dict(seed=0)', ['--seed', '5'])])
+def test_resume_keeps_the_seed(toy_config, tmp_path, monkeypatch, own, given):
+    def train(name, epochs, *arguments):
+        return run_and_watch(
+            monkeypatch, toy_config, '--work-dir', tmp_path / name,
+            '--no-validate', *arguments, '--cfg-options',
+            'train_dataloader.sampler.shuffle=True',
+            f'train_cfg.max_epochs={epochs}',
+            f'experiment_name={tmp_path.name}-{name}-{epochs}')
+
+    toy_config.write_text(toy_config.read_text() + own)
+    first, _ = train('part', 1, *given)
+    seed = read_file(tmp_path / 'part' / 'epoch_1.pth')['meta']['seed']
+    whole, _ = train('whole', 2, '--seed', seed)
+    assert whole[:4] == first
+    rest, lines = train('part', 2, '--resume')
+    assert rest == whole[4:]
+    assert f'seed of the run: {seed}' in lines
+    path = tmp_path / 'part' / 'epoch_1.pth'
+    config = 0 if own else None
+    assert f'Seed {seed} of {path} (config: {config})' in lines
 
 
 @pytest.mark.dist

@@ -34,17 +34,16 @@ class TestSampleKeys:
         assert len(keys) == 2
 
     @pytest.mark.unit
-    def test_falls_back_to_the_position_in_the_run(self):
-        keys = SampleKeys.from_data_samples([Sample(), Sample()], 64)
-        assert keys.index.tolist() == [64, 65]
+    def test_positions_differ_between_ranks(self):
         ranks = [SampleKeys.arange(2, step=3, rank=rank) for rank in (0, 1)]
         values = [HashDraws(0, 0, keys).row_uniform('a') for keys in ranks]
         assert len(set(np.concatenate(values))) == 4
 
     @pytest.mark.unit
     def test_refuses_half_a_batch_and_wrong_shapes(self):
-        with pytest.raises(ValueError, match='1 of 2 samples have no'):
-            SampleKeys.from_data_samples([Sample((0, 0, 0)), Sample()])
+        for others in ([Sample((0, 0, 0))], [Sample()]):
+            with pytest.raises(ValueError, match='of 2 samples have no'):
+                SampleKeys.from_data_samples([*others, Sample()])
         with pytest.raises(ValueError, match='epoch, index, repeat'):
             SampleKeys.from_data_samples([Sample((0, 0))])
         with pytest.raises(ValueError, match='one shape'):

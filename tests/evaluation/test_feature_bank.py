@@ -11,6 +11,7 @@ from mimplug.errors import ConfigError
 from mimplug.evaluation import (
     KNNProtocol,
     assign_prototypes,
+    bare_model,
     choose_backbone,
     extract_features,
 )
@@ -43,6 +44,13 @@ def test_features_of_the_chosen_network(key):
     assert bank.index.tolist() == list(range(10))
     assert len(bank) == 10
     assert bank.num_labelled == 7
+
+
+@pytest.mark.unit
+def test_wrapped_model_is_unwrapped():
+    model = nn.Linear(2, 2)
+    assert bare_model(model) is model
+    assert bare_model(nn.DataParallel(model)) is model
 
 
 @pytest.mark.unit

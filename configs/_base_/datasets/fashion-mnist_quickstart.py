@@ -15,12 +15,13 @@ train_pipeline = [
         global_crops=dict(
             num=2, size=image_size, scale=(0.3, 1.0),
             # grey images: no colours to change
-            jitter=(0.4, 0.4, 0.0, 0.0), gray_prob=0.0,
+            jitter=(0.4, 0.4, 0.0, 0.0), jitter_prob=1.0, gray_prob=0.0,
             # 28 px have no detail to blur away
             blur_prob=0.0, solarize_prob=0.0),
         local_crops=dict(
             num=2, size=local_size, scale=(0.1, 0.4),
-            jitter=(0.4, 0.4, 0.0, 0.0), gray_prob=0.0, blur_prob=0.0)),
+            jitter=(0.4, 0.4, 0.0, 0.0), jitter_prob=1.0, gray_prob=0.0,
+            blur_prob=0.0)),
     dict(type='mimplug.PackViews')
 ]
 

@@ -7,9 +7,8 @@ from typing import Any
 from mmengine.hooks import Hook
 
 from mimplug.errors import ConfigError
+from mimplug.evaluation import bare_model
 from mimplug.registry import HOOKS
-
-from .teacher import bare_model
 
 
 @HOOKS.register_module()

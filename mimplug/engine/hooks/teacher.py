@@ -6,17 +6,11 @@ from typing import Any
 
 from mmengine import dist
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
-from torch import nn
 
 from mimplug.errors import ConfigError, check_range
+from mimplug.evaluation import bare_model
 from mimplug.registry import HOOKS
 from mimplug.schedules import Progress, warmup_cosine
-
-
-def bare_model(model: nn.Module) -> Any:
-    """The algorithm inside a distributed wrapper, or the model itself."""
-    return model.module if is_model_wrapper(model) else model
 
 
 def run_progress(runner: Any) -> Progress:

@@ -11,6 +11,11 @@ from mimplug.registry import PARAM_SCHEDULERS
 from mimplug.schedules import warmup_cosine
 
 
+def is_share(length: float) -> bool:
+    """Whether a length is meant relative to the whole: 0 < length < 1."""
+    return 0 < length < 1
+
+
 @PARAM_SCHEDULERS.register_module()
 class WarmupCosine(_ParamScheduler):
     r"""Warm-up and half a cosine of any optimiser setting.
@@ -19,14 +24,17 @@ class WarmupCosine(_ParamScheduler):
     finished optimiser steps: exact from the first value on, unmoved inside
     gradient accumulation, and equal after a resume. Write it with
     ``convert_to_iter_based=True``; then ``warmup`` and ``end`` are epochs.
-    With ``by_epoch=False`` they are iterations.
-    Groups with an ``lr_mult`` get that multiple.
+    With ``by_epoch=False`` they are iterations. A ``warmup`` such as 0.1 is a
+    tenth of the schedule, however long the run is. Groups with an ``lr_mult``
+    get that multiple.
 
     Args:
         optimizer (BaseOptimWrapper | Optimizer): Filled in by the runner.
         param_name (str): ``'lr'`` or ``'weight_decay'``.
         final (float): Limit at the end (never reached).
-        warmup (int): Warm-up steps (epochs, if converted). Defaults to 0.
+        warmup (int | float): Warm-up in iterations (epochs, if converted).
+            Between 0 and 1, both excluded: share of the schedule, rounded to
+            optimiser steps. Defaults to 0.
         start (float): First value of the warm-up. Defaults to 0.
         base (float, optional): Value after the warm-up. Defaults to the
             optimiser's own setting.
@@ -43,7 +51,7 @@ class WarmupCosine(_ParamScheduler):
     """
 
     def __init__(self, optimizer: Any, param_name: str, *, final: float,
-                 end: int, warmup: int = 0, start: float = 0.0,
+                 end: int, warmup: float = 0, start: float = 0.0,
                  base: float | None = None, accumulation: int | None = None,
                  begin: int = 0, last_step: int = -1, by_epoch: bool = True,
                  verbose: bool = False) -> None:
@@ -56,7 +64,8 @@ class WarmupCosine(_ParamScheduler):
             accumulation = int(getattr(optimizer, '_accumulative_counts', 1))
         self.accumulation = accumulation
         self.total = math.ceil(end / accumulation)
-        self.warmup = warmup // accumulation
+        self.warmup = round(warmup * self.total) if is_share(
+            warmup) else int(warmup // accumulation)
         if not 0 <= self.warmup <= self.total:
             raise ConfigError(
                 f'{param_name}: warm-up of {warmup} iterations in a run of '
@@ -71,7 +80,7 @@ class WarmupCosine(_ParamScheduler):
 
     @classmethod
     def build_iter_from_epoch(cls, *args: Any, epoch_length: int, end: int,
-                              warmup: int = 0, by_epoch: bool = True,
+                              warmup: float = 0, by_epoch: bool = True,
                               **kwargs: Any) -> WarmupCosine:
         """Builds the scheduler from lengths in epochs.
 
@@ -79,7 +88,8 @@ class WarmupCosine(_ParamScheduler):
             *args: Positional arguments of the class.
             epoch_length (int): Iterations an epoch.
             end (int): Epochs of the run.
-            warmup (int): Epochs of warm-up. Defaults to 0.
+            warmup (int | float): Epochs of warm-up, or its share of the
+                schedule. Defaults to 0.
             by_epoch (bool): Must be True.
             **kwargs: The other arguments of the class.
 
@@ -89,8 +99,10 @@ class WarmupCosine(_ParamScheduler):
         if not by_epoch:
             raise ConfigError(
                 'by_epoch=False cannot be combined with convert_to_iter_based')
-        return cls(*args, end=end * epoch_length,
-                   warmup=int(warmup * epoch_length), by_epoch=False, **kwargs)
+        if not is_share(warmup):
+            warmup = math.floor(warmup * epoch_length)
+        return cls(*args, end=end * epoch_length, warmup=warmup,
+                   by_epoch=False, **kwargs)
 
     def state_dict(self) -> dict:
         """Counters only: a longer resumed run follows its own config."""

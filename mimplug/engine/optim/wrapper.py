@@ -93,18 +93,6 @@ class OptimWrapper(_OptimWrapper):
         self.frozen: list[nn.Parameter] = []
         self.grad_norm: Tensor | None = None
 
-    @property
-    def accumulation(self) -> int:
-        """Micro-batches an optimiser step."""
-        return int(self._accumulative_counts)
-
-    @property
-    def num_steps(self) -> int:
-        """Optimiser steps finished so far."""
-        done, rest = divmod(self._inner_count, self.accumulation)
-        ended = self._inner_count == self._max_counts and rest > 0
-        return int(done + ended)
-
     def freeze(self, parameters: Iterable[nn.Parameter]) -> None:
         """Drops the gradients of these parameters before every step.
 

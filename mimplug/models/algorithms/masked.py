@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from mmpretrain.models.utils import MultiheadAttention
 from mmpretrain.registry import MODELS as BUILD
 from torch import Tensor, nn
 
@@ -85,9 +86,13 @@ class MaskedDistillation(KeyedSelfSupervisor):
         backbone = copy.deepcopy(backbone)
         backbone.pop('init_cfg', None)
         backbone.update(with_mask_token=False, drop_path_rate=0.0)
-        if 'drop_rate' in backbone:
-            backbone['drop_rate'] = 0.0
         built: nn.Module = BUILD.build(backbone)
+        # rates come as drop_rate and, layer by layer, in layer_cfgs
+        for part in built.modules():
+            if isinstance(part, nn.Dropout):
+                part.p = 0.0
+            elif isinstance(part, MultiheadAttention):
+                part.attn_drop = 0.0
         return built
 
     def make_mask(self, images: Tensor, teacher: Encoded,

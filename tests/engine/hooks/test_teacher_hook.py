@@ -12,7 +12,7 @@ from mmengine.registry import HOOKS
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mimplug.engine.hooks import bare_model, run_progress
+from mimplug.engine.hooks import run_progress
 from mimplug.errors import ConfigError
 from mimplug.schedules import Progress, warmup_cosine
 
@@ -46,7 +46,6 @@ def test_teacher_moves_once_an_optimiser_step(make_runner, accumulation):
     assert runner.model.ended == [
         (i, pytest.approx(warmup_cosine(i, 0.9, 1.0, steps)))
         for i in range(steps)]
-    assert runner.optim_wrapper.num_steps == steps
 
 
 @pytest.mark.e2e
@@ -149,13 +148,6 @@ def test_gradient_norm_is_read_at_the_log_interval(make_runner):
         type='mimplug.GradNormHook', interval=4)]).train()
     # two epochs of five: at the fourth iteration and at the epoch's end
     assert record.norms == [0, 0, 0, 1, 2, 2, 2, 2, 3, 4]
-
-
-@pytest.mark.unit
-def test_wrapped_model_is_unwrapped():
-    model = nn.Linear(2, 2)
-    assert bare_model(model) is model
-    assert bare_model(nn.DataParallel(model)) is model
 
 
 class Plain(BaseModel):

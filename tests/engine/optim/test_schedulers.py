@@ -178,6 +178,29 @@ def test_built_as_the_runner_does():
 
 
 @pytest.mark.unit
+@pytest.mark.parametrize('warmup, end, accumulation, steps', [
+    (0.1, 30, 1, 3), (0.29, 100, 1, 29), (0.25, 16, 4, 1),
+    (0.5, 11, 3, 2), (0.1, 3, 1, 0), (6, 11, 3, 2), (0, 11, 3, 0)])
+def test_warmup_as_a_share(warmup, end, accumulation, steps):
+    _, wrapper = wrapped(accumulation=accumulation)
+    lr = WarmupCosineLR(wrapper, final=0.0, warmup=warmup, end=end,
+                        by_epoch=False)
+    assert (lr.warmup, lr.total) == (steps, -(-end // accumulation))
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize('warmup, steps', [
+    (0.1, 4), (0.5, 18), (1, 3), (2.0, 7), (0, 0)])
+def test_converted_warmup_as_a_share(warmup, steps):
+    # 10 epochs of 14 iterations, 4 a step: the share is one of the run, not
+    # of an epoch
+    _, wrapper = wrapped(accumulation=4)
+    lr = WarmupCosineLR.build_iter_from_epoch(
+        wrapper, final=0.0, warmup=warmup, end=10, epoch_length=14)
+    assert (lr.warmup, lr.total) == (steps, 35)
+
+
+@pytest.mark.unit
 @pytest.mark.parametrize('kwargs, message', [
     (dict(end=5), 'convert_to_iter_based=True'),
     (dict(end=5, warmup=6, by_epoch=False), 'warm-up of 6 .* run of 5'),

@@ -190,18 +190,6 @@ class TestAccumulation:
             torch.testing.assert_close(whole, parts)
 
     @pytest.mark.unit
-    def test_steps_are_counted_with_a_shorter_last_one(self):
-        model = network()
-        wrapper = wrap(model, accumulative_counts=3)
-        wrapper.initialize_count_status(model, 0, 8)
-        counts = []
-        for _ in range(8):
-            wrapper.update_params(model(torch.ones(1, 3)).sum())
-            counts.append(wrapper.num_steps)
-        assert counts == [0, 0, 1, 1, 1, 2, 2, 3]
-        assert wrapper.accumulation == 3
-
-    @pytest.mark.unit
     def test_ranks_wait_for_each_other_only_at_a_step(self):
         calls = []
 

@@ -41,6 +41,17 @@ class TestTeacher:
         assert equal_teacher(model)
 
     @pytest.mark.unit
+    def test_drops_nothing_in_any_layer(self):
+        noise = dict(drop_rate=0.2, attn_drop_rate=0.3)
+        model = tiny_ibot(backbone=dict(layer_cfgs=noise)).train()
+        images = torch.cat(make_views(num_locals=0))
+        torch.testing.assert_close(*(
+            model.teacher.backbone.encode(images).tokens for _ in range(2)),
+            rtol=0, atol=0)
+        layer = model.backbone.layers[0]
+        assert (layer.attn.attn_drop, layer.attn.proj_drop.p) == (0.3, 0.2)
+
+    @pytest.mark.unit
     @pytest.mark.parametrize('shared', [True, False])
     def test_mirrors_the_head(self, shared):
         model = tiny_ibot(head=dict(shared=shared, **(
