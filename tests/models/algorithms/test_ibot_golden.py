@@ -30,10 +30,7 @@ class SuppliedMask(MaskGenerator):
 
 
 def reveal_table(attention, tokens, pool):
-    """Draws whose largest entries are the ranks of the given tokens.
-
-    The reference draws token indices, ours are ranks in the sorted pool.
-    """
+    """Draws whose largest entries are the pool ranks of the given tokens."""
     rank = np.argsort(np.argsort(-attention, axis=1), axis=1)
     table = np.zeros((len(rank), pool))
     np.put_along_axis(
