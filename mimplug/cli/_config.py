@@ -67,6 +67,7 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg = Config.fromfile(str(path))
     except FileNotFoundError as error:
         raise ConfigError(f'{path}: {error}') from error
+    forget_scope(cfg._cfg_dict)
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     if args.work_dir:
@@ -75,6 +76,25 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg.work_dir = str(Path('work_dirs') / path.stem)
     cfg.launcher = args.launcher
     return cfg
+
+
+def forget_scope(part: Any) -> None:
+    """Takes the scope ``mimplug`` off what came from ``mimplug::…``.
+
+    MMEngine marks inherited dicts with the name of the package, and would then
+    look for MMPretrain's bare names in our registries. Our configs are written
+    for the default scope ``mmpretrain``, which they set.
+
+    Args:
+        part (Any): A config or a part of one; changed in place.
+    """
+    if isinstance(part, dict):
+        if part.get('_scope_') == 'mimplug':
+            del part['_scope_']
+        part = list(part.values())
+    if isinstance(part, (list, tuple)):
+        for entry in part:
+            forget_scope(entry)
 
 
 def _missing(path: Path) -> str:

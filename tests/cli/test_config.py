@@ -8,9 +8,10 @@ import torch
 from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.registry import PARAM_SCHEDULERS
+from PIL import Image
 from torch.optim import SGD
 
-from mimplug.cli import build_parser
+from mimplug.cli import build_parser, main
 from mimplug.cli._config import load_config, scale_lr, set_amp
 from mimplug.cli.train import apply_arguments
 from mimplug.errors import ConfigError
@@ -79,6 +80,30 @@ def test_bases_of_the_installed_package(tmp_path):
     path.write_text("_base_ = 'mimplug::_base_/default_runtime.py'")
     cfg = load_config(parse('train', path))
     assert cfg.default_scope == 'mmpretrain'
+
+
+def test_inherited_config_trains(tmp_path):
+    """MMEngine's mark of the package once hid MMPretrain's bare names."""
+    images = tmp_path / 'images'
+    images.mkdir()
+    for index in range(2):
+        Image.new('RGB', (40, 40), (90 * index, 50, 50)).save(
+            images / f'{index}.png')
+    path = tmp_path / 'my_images.py'
+    path.write_text(f"""
+_base_ = 'mimplug::quickstart/attmask_vit-quickstart-p8_fashion-mnist.py'
+train_dataloader = dict(
+    batch_size=2, num_workers=0, persistent_workers=False,
+    dataset=dict(dataset=dict(
+        _delete_=True, type='CustomDataset', data_root={str(images)!r},
+        with_label=False)))
+val_cfg = val_dataloader = val_evaluator = None
+train_cfg = dict(max_epochs=1)
+custom_hooks = [dict(type='mimplug.TeacherHook')]
+work_dir = {str(tmp_path / 'work')!r}
+""")
+    assert main(['train', str(path)]) == 0
+    assert (tmp_path / 'work/epoch_1.pth').is_file()
 
 
 def test_configs_can_be_asked_for_by_name():
