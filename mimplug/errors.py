@@ -17,10 +17,6 @@ class CheckpointError(MimplugError, RuntimeError):
     """A weight file cannot be read, or does not fit the model."""
 
 
-class NonFiniteLossError(MimplugError, RuntimeError):
-    """Loss or gradient stayed non-finite for too many steps."""
-
-
 class AssetError(MimplugError, RuntimeError):
     """A file that has to be fetched first is missing or damaged."""
 

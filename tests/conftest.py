@@ -72,6 +72,18 @@ def pytest_collection_modifyitems(config, items):
         items[:] = keep
 
 
+def pytest_runtest_setup(item):
+    """A missing asset skips a test; in CI, which fetches them, it fails."""
+    for marker in item.iter_markers('asset'):
+        from mimplug.datasets.assets import asset_path
+        from mimplug.errors import AssetError
+        try:
+            asset_path(*marker.args)
+        except AssetError as error:
+            missing = pytest.fail if os.environ.get('CI') else pytest.skip
+            missing(str(error))
+
+
 @pytest.fixture(autouse=True)
 def _few_threads():
     """Two threads: what the test machine has. OMP_NUM_THREADS may say 1."""
