@@ -21,6 +21,25 @@ class AssetError(MimplugError, RuntimeError):
     """A file that has to be fetched first is missing or damaged."""
 
 
+class NonFiniteLossError(MimplugError, RuntimeError):
+    """Too many optimiser steps in a row had a non-finite loss or gradient."""
+
+
+class Interrupted(MimplugError):
+    """A signal ended a run in good order: nothing failed.
+
+    Args:
+        message (str): What is saved and how to go on; empty where another
+            process says it.
+        exit_code (int): What the process ends with, e.g. 75 to be started
+            again, 130 after Ctrl-C.
+    """
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 def suggest(value: object, allowed: Iterable[object]) -> str:
     """Returns ``"allowed: a, b, c; did you mean 'b'?"`` for a message.
 

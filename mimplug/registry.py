@@ -32,6 +32,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(
     'optimizer wrapper constructor', root.OPTIM_WRAPPER_CONSTRUCTORS,
     'engine')
 OPTIMIZERS = _child('optimizer', root.OPTIMIZERS, 'engine')
+STRATEGIES = _child('strategy', root.STRATEGIES, 'engine')
 PARAM_SCHEDULERS = _child(
     'parameter scheduler', root.PARAM_SCHEDULERS, 'engine')
 WEIGHT_INITIALIZERS = _child(

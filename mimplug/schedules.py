@@ -17,15 +17,25 @@ class Progress:
     """Position of a run in optimiser steps.
 
     Args:
-        step (int): Optimiser steps finished so far (0 before the first).
+        step (int): Optimiser steps finished so far (0 before the first),
+            those included whose loss or gradient was not finite. Keys random
+            draws, so that a batch never sees the same ones twice.
         max_steps (int): Optimiser steps of the whole run, >= 1.
         epoch (int): Current epoch, 0-based.
         max_epochs (int): Epochs of the whole run, >= 1.
+        skipped (int): Steps among them that changed nothing, as far as the
+            host knows: it learns of them at log points. Defaults to 0.
     """
     step: int = 0
     max_steps: int = 1
     epoch: int = 0
     max_epochs: int = 1
+    skipped: int = 0
+
+    @property
+    def schedule_step(self) -> int:
+        """Steps that changed something: where closed-form schedules stand."""
+        return max(0, self.step - self.skipped)
 
     @property
     def fraction(self) -> float:

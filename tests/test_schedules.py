@@ -77,3 +77,11 @@ def test_fraction_of_a_run():
     assert Progress(step=3, max_steps=4).fraction == 0.75
     assert Progress(step=9, max_steps=4).fraction == 1
     assert math.isclose(Progress(step=1, max_steps=3).fraction, 1 / 3)
+
+
+@pytest.mark.unit
+def test_schedules_leave_skipped_steps_out():
+    progress = Progress(step=7, max_steps=10, skipped=3)
+    assert (progress.schedule_step, progress.fraction) == (4, 0.7)
+    assert Progress(step=2, skipped=3).schedule_step == 0
+    assert Progress(step=2).schedule_step == 2

@@ -60,7 +60,8 @@ param_scheduler = [
 
 auto_scale_lr = dict(base_batch_size=32)
 
-train_cfg = dict(by_epoch=True, max_epochs=48, val_interval=8)
+train_cfg = dict(
+    type='mimplug.EpochTrainLoop', max_epochs=48, val_interval=8)
 
 custom_hooks = [
     # the loader's worker has the second core
@@ -73,5 +74,4 @@ custom_hooks = [
 
 default_hooks = dict(
     logger=dict(interval=log_interval),
-    grad_norm=dict(interval=log_interval),
     checkpoint=dict(interval=8, max_keep_ckpts=2))

@@ -90,6 +90,7 @@ class KeyedSampler(Sampler[Key]):
         self.repeats = repeats
         self.tail = tail
         self.epoch = 0
+        self.group: int | None = None
         self.size = len(dataset) * repeats
         self._check_size()
         self.set_position(start_position)
@@ -106,15 +107,62 @@ class KeyedSampler(Sampler[Key]):
 
     def __len__(self) -> int:
         """Samples of this rank in a whole epoch, wherever it starts."""
-        return self._count(self.size)
+        return self.count_from(0)
 
-    def _count(self, remaining: int) -> int:
-        """Samples of this rank among the next ``remaining`` of all."""
-        if self.tail == 'drop':
-            return remaining // self.world_size
+    def count_from(self, samples: int) -> int:
+        """Samples of this rank in an epoch of which a part is done.
+
+        Args:
+            samples (int): Samples of the epoch, over all ranks, that are
+                already done, >= 0.
+
+        Returns:
+            int: Whole groups of :meth:`round_to` only.
+        """
+        remaining = max(0, self.size - samples)
         if self.tail == 'pad':
-            return -(-remaining // self.world_size)
-        return max(0, -(-(remaining - self.rank) // self.world_size))
+            count = -(-remaining // self.world_size)
+        elif self.tail == 'drop' or self.group is not None:
+            # ranks that differ by a sample would differ by a whole group
+            count = remaining // self.world_size
+        else:
+            count = max(0, -(-(remaining - self.rank) // self.world_size))
+        group = self.group or 1
+        return count // group * group
+
+    def round_to(self, samples: int) -> None:
+        """Makes an epoch consist of whole groups, as whole optimiser steps.
+
+        What is left over at the end of an epoch is dropped, as by
+        ``drop_last=True`` with the group as the batch. The training loops
+        call this before anything asks for the length.
+
+        Args:
+            samples (int): Samples of a group on each rank, >= 1: batch size
+                times accumulation.
+
+        Raises:
+            ConfigError: The epoch does not fill a single group.
+        """
+        check_range('samples', samples, 1, float('inf'))
+        self.group = samples
+        if len(self) == 0:
+            raise ConfigError(
+                f'{self.size} samples on {self.world_size} process(es) do '
+                f'not fill one optimiser step of {samples} samples (batch x '
+                'accumulation) a process; lower batch_size')
+
+    def reseed(self, seed: int) -> None:
+        """Takes the seed of the run that is resumed.
+
+        Draws of the data set follow if they came from here.
+
+        Args:
+            seed (int): Seed of order and draws.
+        """
+        if getattr(self.dataset, 'seed', None) == self.seed:
+            self.dataset.seed = seed
+        self.seed = seed
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the epoch; a new one starts at its first sample.
@@ -142,7 +190,7 @@ class KeyedSampler(Sampler[Key]):
 
     def __iter__(self) -> Iterator[Key]:
         """Yields (epoch, index, repeat) of this rank from the position on."""
-        count = self._count(self.size - self.position)
+        count = self.count_from(self.position)
         places = self.position + self.rank + self.world_size * np.arange(count)
         return self._keys(self.epoch, places % self.size)
 
@@ -181,6 +229,9 @@ class KeyedInfiniteSampler(KeyedSampler):
 
     def set_epoch(self, epoch: int) -> None:
         """Nothing to do: the position says it all."""
+
+    def round_to(self, samples: int) -> None:
+        """Nothing to do: groups straddle the borders of epochs."""
 
     def set_position(self, samples: int) -> None:
         """Chooses where in the run the next iteration starts.

@@ -1,5 +1,17 @@
 """What runs a training: optimisation and hooks."""
-from .hooks import FreezeHook, GradNormHook, TeacherHook, ThreadsHook
+from .distributed import FullyShardedStrategy
+from .hooks import (
+    CheckpointHook,
+    CompileHook,
+    FreezeHook,
+    NonFiniteHook,
+    ProgressHook,
+    RuntimeInfoHook,
+    SignalHook,
+    TeacherHook,
+    ThreadsHook,
+)
+from .loops import EpochTrainLoop, IterTrainLoop
 from .optim import (
     CosineWeightDecay,
     OptimWrapper,
@@ -10,7 +22,9 @@ from .optim import (
 )
 
 __all__ = [
-    'CosineWeightDecay', 'FreezeHook', 'GradNormHook', 'OptimWrapper',
+    'CheckpointHook', 'CompileHook', 'CosineWeightDecay', 'EpochTrainLoop',
+    'FreezeHook', 'FullyShardedStrategy', 'IterTrainLoop', 'NonFiniteHook',
+    'OptimWrapper', 'ProgressHook', 'RuntimeInfoHook', 'SignalHook',
     'TeacherHook', 'ThreadsHook', 'TwoGroupConstructor', 'WarmupCosine',
     'WarmupCosineLR', 'scaled_lr'
 ]

@@ -1,11 +1,74 @@
 """Exponential moving average of a student, as a plain module."""
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from mmengine.model import BaseModule
-from torch import nn
+from torch import Tensor, nn
 
 from mimplug.errors import ConfigError, check_range
+
+
+def local_shards(tensors: list[Tensor]) -> list[Tensor]:
+    """What this process holds of tensors that may be split over processes.
+
+    Args:
+        tensors (list[Tensor]): Ordinary tensors, or distributed ones.
+
+    Returns:
+        list[Tensor]: Ordinary tensors that share their memory.
+    """
+    return [tensor.to_local() if hasattr(tensor, 'to_local') else tensor
+            for tensor in tensors]
+
+
+def owned_parameters(
+        module: nn.Module) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Where each parameter is kept: (full name, owner's table, key)."""
+    for name, _ in module.named_parameters():
+        path, _, key = name.rpartition('.')
+        yield name, module.get_submodule(path)._parameters, key
+
+
+class Pairs:
+    """Parameters that teacher and student own under one name.
+
+    Looking them up by name every step costs more than a small model's
+    average. So they are kept, and each step only asks whether the owners
+    still hold the same tensors: a parameter that was replaced is noticed.
+    (Parts that were swapped as a whole are not; make a new teacher then.)
+
+    Args:
+        teacher (Teacher): Names the parts.
+        student (nn.Module): Owns parts of these names.
+    """
+
+    def __init__(self, teacher: Teacher, student: nn.Module) -> None:
+        self.student = weakref.ref(student)
+        self.mine: list[Tensor] = []
+        self.theirs: list[Tensor] = []
+        self.places: list[tuple[dict[str, Any], str, Tensor]] = []
+        for part in teacher.part_names:
+            source = {name: (table, key) for name, table, key
+                      in owned_parameters(getattr(student, part))}
+            for name, table, key in owned_parameters(getattr(teacher, part)):
+                if name in source:
+                    self._add(self.mine, table, key)
+                    self._add(self.theirs, *source[name])
+
+    def _add(self, tensors: list[Tensor], table: dict[str, Any],
+             key: str) -> None:
+        """One parameter and its place."""
+        tensors.append(table[key])
+        self.places.append((table, key, table[key]))
+
+    def valid(self, student: nn.Module) -> bool:
+        """Whether they still are this student's and its teacher's."""
+        return self.student() is student and all(
+            table.get(key) is tensor for table, key, tensor in self.places)
 
 
 class Teacher(BaseModule):
@@ -37,19 +100,11 @@ class Teacher(BaseModule):
         for name, part in parts.items():
             self.add_module(name, part)
         self.requires_grad_(False)
+        self._pairs: Pairs | None = None
 
-    def _shared(
-        self, student: nn.Module
-    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """Parameters that both own under one name: (teacher's, student's)."""
-        mine, theirs = [], []
-        for part in self.part_names:
-            source = dict(getattr(student, part).named_parameters())
-            for name, value in getattr(self, part).named_parameters():
-                if name in source:
-                    mine.append(value)
-                    theirs.append(source[name])
-        return mine, theirs
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the pairs: a copy has parameters of its own."""
+        return {**self.__dict__, '_pairs': None}
 
     @torch.no_grad()
     def copy_from(self, student: nn.Module) -> None:
@@ -72,16 +127,31 @@ class Teacher(BaseModule):
                 value.copy_(source[name])
 
     @torch.no_grad()
-    def update(self, student: nn.Module, momentum: float) -> None:
+    def update(self, student: nn.Module, momentum: float,
+               finite: Tensor | None = None) -> None:
         """One step of the moving average, in fused kernels.
 
         Args:
-            student (nn.Module): As in :meth:`copy_from`.
+            student (nn.Module): As in :meth:`copy_from`; its parameters are
+                finite, as a skipped optimiser step leaves them.
             momentum (float): m in [0, 1], the share that is kept.
+            finite (Tensor, optional): Bool scalar on the device; where it is
+                False everything is kept, bit for bit. None: as True.
 
         Raises:
             ConfigError: ``momentum`` out of range.
         """
         check_range('momentum', momentum, 0.0, 1.0)
-        mine, theirs = self._shared(student)
-        torch._foreach_lerp_(mine, theirs, 1.0 - momentum)
+        if self._pairs is None or not self._pairs.valid(student):
+            self._pairs = Pairs(self, student)
+        # shards of one parameter lie alike in both: no communication
+        mine = local_shards(self._pairs.mine)
+        theirs = local_shards(self._pairs.theirs)
+        if finite is None:
+            torch._foreach_lerp_(mine, theirs, 1.0 - momentum)
+            return
+        # x + 0 (y - x) is x: the weight decides, on the device
+        weights = {dtype: finite.to(dtype) * (1.0 - momentum)
+                   for dtype in {tensor.dtype for tensor in mine}}
+        torch._foreach_lerp_(mine, theirs, [
+            weights[tensor.dtype] for tensor in mine])

@@ -146,6 +146,58 @@ def test_infinite_sampler_serves_data_sets_smaller_than_the_world(ranks):
                     (2, 1, 0)]
 
 
+@pytest.mark.parametrize('tail, length', [
+    ('drop', 8), ('pad', 12), ('keep', 8)])
+def test_epochs_of_whole_groups(ranks, tail, length):
+    made = ranks(2, 23, tail=tail)
+    for sampler in made:
+        sampler.round_to(4)
+        assert len(sampler) == length
+    parts = [list(sampler) for sampler in made]
+    assert [len(part) for part in parts] == [length] * 2
+    whole = list(ranks(1, 23)[0])
+    common = interleave(parts)
+    assert common[:23] == whole[:min(23, 2 * length)]
+    # what is left of an epoch depends on where it is entered
+    for sampler in made:
+        assert sampler.count_from(8) == (8 if tail == 'pad' else 4)
+        assert sampler.count_from(22) == 0
+        assert sampler.count_from(99) == 0
+        sampler.set_position(16)
+        assert len(list(sampler)) == (4 if tail == 'pad' else 0)
+        assert len(sampler) == length
+
+
+def test_groups_of_one_make_ranks_equal(ranks):
+    made = ranks(3, 23, tail='keep')
+    assert [len(sampler) for sampler in made] == [8, 8, 7]
+    for sampler in made:
+        sampler.round_to(1)
+    assert [len(list(sampler)) for sampler in made] == [7, 7, 7]
+
+
+def test_groups_that_no_epoch_fills(ranks):
+    sampler = ranks(2, 23)[0]
+    with pytest.raises(ConfigError, match=r'23 samples on 2 .* of 12 '):
+        sampler.round_to(12)
+    with pytest.raises(ConfigError, match='samples=0'):
+        sampler.round_to(0)
+    endless = ranks(2, 23, KeyedInfiniteSampler)[0]
+    endless.round_to(12)
+    assert len(list(islice(endless, 30))) == 30
+
+
+def test_seed_of_a_resumed_run(ranks):
+    resumed, other = ranks(1, 9)[0], ranks(1, 9)[0]
+    other.reseed(8)
+    assert other.dataset.seed == 8
+    assert list(other) == list(KeyedSampler(Keyed(9), seed=8))
+    resumed.dataset.seed = 2  # the user's own
+    resumed.reseed(8)
+    assert resumed.dataset.seed == 2
+    assert list(resumed) == list(other)
+
+
 @pytest.mark.parametrize('kwargs, message', [
     (dict(tail='dropp'), "did you mean 'drop'"),
     (dict(repeats=0), 'repeats=0'),

@@ -16,13 +16,14 @@ class Algorithm(BaseModel):
         self.body = nn.Linear(2, 2)
         self.last_layer = nn.Linear(2, 2)
         self.draws_seed = None
-        self.seen, self.ended = [], []
+        self.seen, self.ended, self.moved = [], [], []
 
     def set_progress(self, progress):
         self.progress = progress
 
-    def step_end(self, momentum):
+    def step_end(self, momentum, finite=None):
         self.ended.append((self.progress.step, momentum))
+        self.moved.append(finite)
 
     def forward(self, inputs, data_samples=None, mode='tensor'):
         self.seen.append(self.progress)

@@ -1,6 +1,9 @@
 """The moving average of a student."""
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 import torch
 from torch import nn
@@ -104,3 +107,102 @@ def test_errors(pair):
     student.head = nn.Linear(4, 3)
     with pytest.raises(ConfigError, match=r'teacher head.weight \(2, 4\)'):
         teacher.copy_from(student)
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize('momentum', [0.0, 0.3, 0.996, 1.0])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_flag_of_a_step(pair, momentum, dtype):
+    student, teacher = (module.to(dtype) for module in pair)
+    other = copy.deepcopy(teacher)
+    before = [value.clone() for value in teacher.parameters()]
+    teacher.update(student, momentum, torch.tensor(False))
+    assert all(map(torch.equal, teacher.parameters(), before))
+    teacher.update(student, momentum, torch.tensor(True))
+    other.update(student, momentum)
+    assert all(map(torch.equal, teacher.parameters(), other.parameters()))
+
+
+@pytest.mark.unit
+def test_flag_with_parameters_of_several_types(pair):
+    student, teacher = pair
+    student.head.double()
+    teacher.head.double()
+    teacher.update(student, 0.0, torch.tensor(True))
+    assert torch.equal(teacher.head.weight, student.head.weight)
+
+
+class TestKeptPairs:
+    """The moving average finds its parameters however they change places."""
+
+    @staticmethod
+    def follows(teacher, student):
+        teacher.update(student, 0.0)
+        theirs = dict(student.named_parameters())
+        return all(torch.equal(value, theirs[name])
+                   for name, value in teacher.named_parameters())
+
+    @staticmethod
+    def disturb(student):
+        for parameter in student.parameters():
+            parameter.data += 1.0
+
+    @pytest.mark.unit
+    def test_they_are_kept(self, pair):
+        student, teacher = pair
+        teacher.update(student, 0.5)
+        kept = teacher._pairs
+        teacher.update(student, 0.5)
+        assert teacher._pairs is kept
+
+    @pytest.mark.unit
+    @pytest.mark.parametrize('copied', [
+        copy.deepcopy, lambda both: pickle.loads(pickle.dumps(both))])
+    def test_copies(self, pair, copied):
+        self.follows(pair[1], pair[0])
+        student, teacher = copied(nn.ModuleList(pair))
+        self.disturb(student)
+        before = [value.clone() for value in pair[1].parameters()]
+        assert self.follows(teacher, student)
+        assert all(map(torch.equal, pair[1].parameters(), before))
+        alone = copy.deepcopy(pair[1])  # without its student
+        self.disturb(pair[0])
+        assert self.follows(alone, pair[0])
+
+    @pytest.mark.unit
+    def test_another_student(self, pair):
+        student, teacher = pair
+        self.follows(teacher, student)
+        assert self.follows(teacher, Student())
+
+    @pytest.mark.unit
+    @pytest.mark.parametrize('change', [
+        lambda module: module.double(),
+        lambda module: module.load_state_dict(
+            {name: value + 3 for name, value in module.state_dict().items()}),
+        lambda module: module.load_state_dict(
+            {name: value + 3 for name, value in module.state_dict().items()},
+            assign=True)])
+    def test_moved_or_loaded(self, pair, change):
+        self.follows(pair[1], pair[0])
+        for module in pair:
+            change(module)
+        assert self.follows(pair[1], pair[0])
+
+    @pytest.mark.unit
+    def test_replaced_parameter(self, pair):
+        student, teacher = pair
+        self.follows(teacher, student)
+        student.backbone[0].weight = nn.Parameter(torch.zeros(4, 3))
+        assert self.follows(teacher, student)
+        teacher.head.bias = nn.Parameter(torch.ones(2), requires_grad=False)
+        assert self.follows(teacher, student)
+
+    @pytest.mark.unit
+    def test_the_state_dict_knows_nothing_of_them(self, pair):
+        student, teacher = pair
+        names = set(teacher.state_dict())
+        teacher.update(student, 0.5)
+        assert set(teacher.state_dict()) == names
+        assert {name.split('.')[0] for name, _ in teacher.named_modules()
+                if name} == {'backbone', 'head'}

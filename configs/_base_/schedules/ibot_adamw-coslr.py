@@ -4,7 +4,7 @@
 
 # AttMask's --eval_every 20 (there after epochs 1, 21, ..., here after 20,
 # 40, ...); iBOT evaluates afterwards only
-train_cfg = dict(by_epoch=True, val_interval=20)
+train_cfg = dict(type='mimplug.EpochTrainLoop', val_interval=20)
 
 optim_wrapper = dict(
     type='mimplug.OptimWrapper',

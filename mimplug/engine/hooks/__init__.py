@@ -1,9 +1,16 @@
 """Hooks of the training loop."""
+from .checkpoint import CheckpointHook
+from .compile import CompileHook
 from .freeze import FreezeHook
-from .grad_norm import GradNormHook
+from .non_finite import NonFiniteHook
+from .progress import ProgressHook
+from .runtime_info import RuntimeInfoHook
+from .signals import SignalHook
 from .teacher import TeacherHook, run_progress
 from .threads import ThreadsHook
 
 __all__ = [
-    'FreezeHook', 'GradNormHook', 'TeacherHook', 'ThreadsHook', 'run_progress'
+    'CheckpointHook', 'CompileHook', 'FreezeHook', 'NonFiniteHook',
+    'ProgressHook', 'RuntimeInfoHook', 'SignalHook', 'TeacherHook',
+    'ThreadsHook', 'run_progress'
 ]

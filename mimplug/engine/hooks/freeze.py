@@ -6,6 +6,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
+from mimplug.engine.loops import data_epoch
 from mimplug.errors import ConfigError
 from mimplug.evaluation import bare_model
 from mimplug.registry import HOOKS
@@ -22,7 +23,8 @@ class FreezeHook(Hook):
     Args:
         names (Sequence[str]): Parts of parameter names. Defaults to
             ``('last_layer', )``, which matches both prototype layers.
-        epochs (int): Epochs without updates, >= 0. Defaults to 1.
+        epochs (int): Epochs without updates, >= 0; in an iteration-based
+            run passes over the data. Defaults to 1.
 
     Raises:
         ConfigError: Negative ``epochs``, a name that matches no trainable
@@ -59,6 +61,6 @@ class FreezeHook(Hook):
     def before_train_iter(self, runner: Any, batch_idx: int,
                           data_batch: Any = None) -> None:
         """Freezes or releases."""
-        epoch = runner.iter // len(runner.train_dataloader)
+        epoch = data_epoch(runner)
         frozen = self.parameters if epoch < self.epochs else []
         runner.optim_wrapper.freeze(frozen)

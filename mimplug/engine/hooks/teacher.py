@@ -1,12 +1,14 @@
 """Tells the algorithm where the run stands and moves its teacher."""
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any
 
 from mmengine import dist
 from mmengine.hooks import Hook
 
+from mimplug.engine.loops import data_epoch, data_epochs
 from mimplug.errors import ConfigError, check_range
 from mimplug.evaluation import bare_model
 from mimplug.registry import HOOKS
@@ -20,15 +22,15 @@ def run_progress(runner: Any) -> Progress:
         runner (Runner): MMEngine's runner inside a training loop.
 
     Returns:
-        Progress: Steps, epochs and their totals, all host integers.
+        Progress: Steps, epochs and their totals, all host integers; skipped
+        steps as of the latest log point.
 
     Raises:
         ConfigError: The training data do not fill a single batch.
     """
     wrapper = runner.optim_wrapper
     accumulation = int(getattr(wrapper, '_accumulative_counts', 1))
-    epoch_length = len(runner.train_dataloader)
-    if epoch_length == 0:
+    if len(runner.train_dataloader) == 0:
         raise ConfigError(
             f'train_dataloader: {len(runner.train_dataloader.dataset)} images '
             f'on {dist.get_world_size()} process(es) do not fill a batch of '
@@ -37,8 +39,9 @@ def run_progress(runner: Any) -> Progress:
     return Progress(
         step=int(wrapper._inner_count) // accumulation,
         max_steps=math.ceil(runner.max_iters / accumulation),
-        epoch=runner.iter // epoch_length,
-        max_epochs=max(1, math.ceil(runner.max_iters / epoch_length)))
+        epoch=data_epoch(runner),
+        max_epochs=data_epochs(runner),
+        skipped=int(getattr(wrapper, 'known_skipped', 0)))
 
 
 @HOOKS.register_module()
@@ -47,12 +50,15 @@ class TeacherHook(Hook):
 
     Before an iteration it hands the run's :class:`Progress` to the algorithm
     (temperatures, mask ratios and draws depend on it). After an iteration in
-    which the optimiser stepped it calls ``model.step_end(m)`` with
+    which the optimiser stepped it calls ``model.step_end(m, finite=…)`` with
 
     .. math:: m_i = m_1 + (m_0 - m_1)(1 + \cos(\pi i / n)) / 2
 
-    for the step i that just ended, of n. As in the reference, a step that the
-    float16 scaler skipped moves teacher and centres all the same.
+    for the step i that just ended, of n; known skipped steps are not counted.
+    ``finite`` is the flag of :class:`mimplug.OptimWrapper` on the device: a
+    step that it skipped, as for a gradient that overflowed in float16, moves
+    neither teacher nor centres (in the reference the float16 scaler skips the
+    optimiser step only). With another wrapper it is None.
 
     Args:
         momentum (float): :math:`m_0` in [0, 1], the share kept from the
@@ -60,7 +66,8 @@ class TeacherHook(Hook):
         final_momentum (float): :math:`m_1`. Defaults to 1.
 
     Raises:
-        ConfigError: The model has no ``set_progress`` and ``step_end``.
+        ConfigError: The model has no ``set_progress`` and
+            ``step_end(momentum, finite)``.
 
     Source: ``momentum_schedule`` in ``main_attmask.py`` of
     gkakogeorgiou/attmask.
@@ -80,6 +87,10 @@ class TeacherHook(Hook):
             if not hasattr(model, name):
                 raise ConfigError(
                     f'TeacherHook: {type(model).__name__} has no {name}()')
+        if 'finite' not in inspect.signature(model.step_end).parameters:
+            raise ConfigError(
+                f'TeacherHook: {type(model).__name__}.step_end must take '
+                'finite=None, a device flag: False if the step was skipped')
         if getattr(model, 'draws_seed', 0) is None:
             # ranks may have seeds of their own (diff_rank_seed)
             seed = [runner.seed]
@@ -102,6 +113,7 @@ class TeacherHook(Hook):
         model = bare_model(runner.model)
         progress = model.progress
         momentum = warmup_cosine(
-            progress.step, self.momentum, self.final_momentum,
+            progress.schedule_step, self.momentum, self.final_momentum,
             progress.max_steps)
-        model.step_end(momentum)
+        model.step_end(momentum, finite=getattr(
+            runner.optim_wrapper, 'finite', None))

@@ -1,9 +1,11 @@
 """Optimiser wrapper, parameter groups and schedules."""
 from .constructor import TwoGroupConstructor, scaled_lr
+from .gradients import clip_grads_
+from .guard import guarded_step
 from .schedulers import CosineWeightDecay, WarmupCosine, WarmupCosineLR
-from .wrapper import OptimWrapper, clip_grads_
+from .wrapper import OptimWrapper
 
 __all__ = [
     'CosineWeightDecay', 'OptimWrapper', 'TwoGroupConstructor', 'WarmupCosine',
-    'WarmupCosineLR', 'clip_grads_', 'scaled_lr'
+    'WarmupCosineLR', 'clip_grads_', 'guarded_step', 'scaled_lr'
 ]

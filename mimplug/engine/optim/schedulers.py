@@ -22,7 +22,9 @@ class WarmupCosine(_ParamScheduler):
 
     The value is :func:`mimplug.schedules.warmup_cosine` of the number of
     finished optimiser steps: exact from the first value on, unmoved inside
-    gradient accumulation, and equal after a resume. Write it with
+    gradient accumulation, and equal after a resume. Steps that the guard
+    skipped are counted back once the host knows of them, at a log point. Write
+    it with
     ``convert_to_iter_based=True``; then ``warmup`` and ``end`` are epochs.
     With ``by_epoch=False`` they are iterations. A ``warmup`` such as 0.1 is a
     tenth of the schedule, however long the run is. Groups with an ``lr_mult``
@@ -111,11 +113,12 @@ class WarmupCosine(_ParamScheduler):
 
     @property
     def index(self) -> int:
-        """Number of finished optimiser steps."""
+        """Number of finished optimiser steps, skipped ones left out."""
         steps = getattr(self.optimizer, '_inner_count', None)
         if steps is None:
             steps = max(0, self._global_step)
-        return int(steps) // self.accumulation
+        skipped = getattr(self.optimizer, 'known_skipped', 0)
+        return max(0, int(steps) // self.accumulation - int(skipped))
 
     def _get_value(self) -> list[float]:
         """Value of each parameter group."""

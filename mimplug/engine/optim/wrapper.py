@@ -1,6 +1,7 @@
-"""Optimiser wrapper: precision, accumulation, clipping, freezing."""
+"""Optimiser wrapper: precision, accumulation, clipping, freezing, guard."""
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,33 +15,12 @@ from torch.optim import Optimizer
 from mimplug.errors import ConfigError, check_choice
 from mimplug.registry import OPTIM_WRAPPERS
 
+from .gradients import clip_grads_, poisoned, tensor_norms
+from .guard import guarded_step, keeps_host_counts
+
 DTYPES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
-
-
-def clip_grads_(grads: list[Tensor], max_norm: float, *,
-                per_tensor: bool) -> Tensor:
-    r"""Scales gradients in place so that norms stay below a limit.
-
-    .. math:: g \leftarrow g \cdot \min(1, c / (\lVert g \rVert_2 + 10^{-6}))
-
-    Args:
-        grads (list[Tensor]): Gradients, any shapes; at least one.
-        max_norm (float): c > 0.
-        per_tensor (bool): Each tensor by its own norm (DINO, iBOT, Mugs), or
-            all by the norm of their concatenation.
-
-    Returns:
-        Tensor: Norm of all gradients together before clipping, scalar on the
-        device.
-
-    Source: ``utils.clip_gradients`` of gkakogeorgiou/attmask.
-    """
-    norms = torch.stack(torch._foreach_norm(grads))
-    total: Tensor = norms.norm()
-    limit = norms if per_tensor else total.expand_as(norms)
-    factors = (max_norm / (limit + 1e-6)).clamp(max=1.0)
-    torch._foreach_mul_(grads, list(factors.unbind()))
-    return total
+# Which kernels run is this run's choice, not that of a checkpoint.
+KERNELS = ('fused', 'foreach', 'capturable', 'differentiable')
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -50,8 +30,26 @@ class OptimWrapper(_OptimWrapper):
     One class for every precision, on CPU and GPU: ``--amp`` sets ``dtype`` and
     keeps clipping and freezing. Nothing is read back from the device.
 
-    Order of :meth:`step`: unscale, clip, drop gradients of frozen parameters,
-    optimiser step, scaler update (the reference's order).
+    Order of :meth:`step`: unscale, norm of all gradients, is it finite?, clip,
+    drop gradients of frozen parameters, optimiser step, scaler update (the
+    reference's order).
+
+    A step whose loss or gradient is not finite is skipped on the device:
+    parameters and optimiser state stay as they are (:func:`guarded_step`).
+    This covers the steps that a float16 scaler would skip, and a broken
+    micro-batch spoils its whole accumulation group. A broken loss poisons its
+    gradients, so the reduction over ranks makes all of them skip.
+    ``TeacherHook`` keeps teacher and centres still in such a step (the
+    reference moves them), and schedules count it back at the next log point.
+
+    Attributes:
+        finite (Tensor): Bool scalar: was the latest step made?
+        skipped (Tensor): int64 scalar: steps skipped since the beginning.
+        consecutive (Tensor): int64 scalar: steps skipped in a row until now.
+        grad_norm (Tensor | None): Norm before clipping of the latest step.
+        known_skipped (int): ``skipped`` as of the latest log point; moved by
+            ``mimplug.RuntimeInfoHook``, saved and restored.
+        known_consecutive (int): The same of ``consecutive``.
 
     Args:
         optimizer (Optimizer): The optimiser.
@@ -86,12 +84,21 @@ class OptimWrapper(_OptimWrapper):
             if not self.clip.get('max_norm', 0) > 0:
                 raise ConfigError(
                     f'clip_grad={clip_grad}: max_norm must be > 0')
+        if keeps_host_counts(optimizer):
+            warnings.warn(
+                f'{type(optimizer).__name__} without fused=True counts steps '
+                'on the host: every step waits for the device once, to know '
+                'whether it was finite', stacklevel=2)
         self.dtype = dtype
-        device = optimizer.param_groups[0]['params'][0].device.type
-        self.scaler = (GradScaler(device, init_scale=loss_scale)
+        device = optimizer.param_groups[0]['params'][0].device
+        self.scaler = (GradScaler(device.type, init_scale=loss_scale)
                        if dtype == 'float16' else None)
         self.frozen: list[nn.Parameter] = []
         self.grad_norm: Tensor | None = None
+        self.finite = torch.ones((), dtype=torch.bool, device=device)
+        self.skipped = torch.zeros((), dtype=torch.int64, device=device)
+        self.consecutive = torch.zeros_like(self.skipped)
+        self.known_skipped = self.known_consecutive = 0
 
     def freeze(self, parameters: Iterable[nn.Parameter]) -> None:
         """Drops the gradients of these parameters before every step.
@@ -115,32 +122,63 @@ class OptimWrapper(_OptimWrapper):
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
         """Adds the gradient of a (scaled) micro-batch loss."""
+        loss = poisoned(loss)
         if self.scaler is not None:
             loss = self.scaler.scale(loss)
         super().backward(loss, **kwargs)
 
     def step(self, **kwargs: Any) -> None:
-        """Unscales, clips, drops frozen gradients and updates."""
+        """Unscales, judges, clips, drops frozen gradients and updates."""
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
         grads = [
             p.grad for group in self.optimizer.param_groups
             for p in group['params'] if p.grad is not None
         ]
-        if self.clip is not None and grads:
-            self.grad_norm = clip_grads_(grads, self.clip['max_norm'],
-                                         per_tensor=self.clip['per_tensor'])
+        if grads:
+            self._judge(grads)
         for parameter in self.frozen:
             parameter.grad = None
-        if self.scaler is None:
-            self.optimizer.step(**kwargs)
-        else:
-            self.scaler.step(self.optimizer, **kwargs)
+        guarded_step(self.optimizer, self.finite, **kwargs)
+        if self.scaler is not None:
             self.scaler.update()
 
+    @torch.no_grad()
+    def _judge(self, grads: list[Tensor]) -> None:
+        """Norm, flag and counters of this step; clips."""
+        norms = tensor_norms(grads)
+        self.grad_norm = norms.norm()
+        self.finite = self.grad_norm.isfinite()
+        bad = (~self.finite).to(self.skipped)
+        # new tensors: a state_dict taken earlier keeps its numbers
+        self.skipped = self.skipped.to(bad.device) + bad
+        self.consecutive = (self.consecutive.to(bad.device) + 1) * bad
+        if self.scaler is not None:  # one decision for both
+            for found in self.scaler._found_inf_per_device(
+                    self.optimizer).values():
+                found.copy_(bad)
+        if self.clip is not None:
+            clip_grads_(grads, self.clip['max_norm'],
+                        per_tensor=self.clip['per_tensor'], norms=norms)
+
+    def note_counts(self, skipped: int, consecutive: int) -> None:
+        """Tells the host what the counters said at a log point.
+
+        Schedules move by it, so it must happen at the same iterations in a
+        resumed run.
+
+        Args:
+            skipped (int): Value of :attr:`skipped`.
+            consecutive (int): Value of :attr:`consecutive`.
+        """
+        self.known_skipped, self.known_consecutive = skipped, consecutive
+
     def state_dict(self) -> dict:
-        """State of the optimiser and of the float16 scaler."""
+        """State of the optimiser, of the guard and of the float16 scaler."""
         state: dict = super().state_dict()
+        state['guard'] = dict(
+            skipped=self.skipped, consecutive=self.consecutive,
+            known_skipped=self.known_skipped)
         if self.scaler is not None:
             state['loss_scaler'] = self.scaler.state_dict()
         return state
@@ -151,4 +189,14 @@ class OptimWrapper(_OptimWrapper):
         scaler = state_dict.pop('loss_scaler', None)
         if scaler is not None and self.scaler is not None:
             self.scaler.load_state_dict(scaler)
+        guard = state_dict.pop('guard', None)
+        if guard is not None:
+            self.skipped = guard['skipped'].to(self.skipped)
+            self.consecutive = guard['consecutive'].to(self.consecutive)
+            self.known_skipped = int(guard['known_skipped'])
+        state_dict['param_groups'] = [
+            {**theirs, **{key: mine[key] for key in KERNELS if key in mine}}
+            for mine, theirs in zip(self.optimizer.param_groups,
+                                    state_dict['param_groups'])
+        ] + state_dict['param_groups'][len(self.optimizer.param_groups):]
         super().load_state_dict(state_dict)

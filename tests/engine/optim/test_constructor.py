@@ -121,3 +121,26 @@ def test_errors_without_optimizer_or_parameters():
     frozen = nn.Linear(2, 2).requires_grad_(False)
     with pytest.raises(ConfigError, match='no trainable parameters'):
         build()(frozen)
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize('optimizer, fused', [
+    (dict(type='AdamW'), True),
+    (dict(type='Adam'), True),
+    (dict(type=torch.optim.SGD, lr=0.1), True),
+    (dict(type='AdamW', fused=False), False),
+    (dict(type='AdamW', foreach=True), None),
+    (dict(type='SGD', lr=0.1, differentiable=True), None),
+    (dict(type='Adagrad'), None),   # its kernel promises no skipping
+    (dict(type='mmpretrain.LARS', lr=0.1), None),  # does not know the word
+])
+def test_fused_unless_the_config_says_otherwise(optimizer, fused):
+    built = build(optimizer=optimizer)(Network()).optimizer
+    assert {group.get('fused') for group in built.param_groups} == {fused}
+
+
+@pytest.mark.unit
+def test_not_fused_for_numbers_without_such_a_kernel():
+    model = Network()
+    model.complex = nn.Parameter(torch.ones(2, dtype=torch.complex64))
+    assert not build()(model).optimizer.param_groups[0]['fused']

@@ -80,6 +80,23 @@ def test_values_move_only_with_the_optimiser():
 
 
 @pytest.mark.unit
+@pytest.mark.parametrize('accumulation', [1, 2])
+def test_known_skipped_steps_are_counted_back(accumulation):
+    model, wrapper = wrapped(accumulation=accumulation)
+    lr = WarmupCosineLR(wrapper, final=0.01, end=10 * accumulation,
+                        warmup=2 * accumulation, by_epoch=False)
+    run(model, wrapper, [lr], 6 * accumulation)
+    assert lr.index == 6
+    wrapper.note_counts(4, 0)
+    run(model, wrapper, [lr], accumulation)
+    assert lr.index == 3
+    assert wrapper.optimizer.param_groups[0]['lr'] == pytest.approx(
+        warmup_cosine(3, 0.1, 0.01, 10, 2))
+    wrapper.note_counts(40, 0)
+    assert lr.index == 0
+
+
+@pytest.mark.unit
 @pytest.mark.parametrize('stop', [1, 4, 7])
 def test_resumed_run_has_the_values_of_an_undisturbed_one(stop):
     def make():
