@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from mimplug.errors import ConfigError, MimplugError
+from mimplug.errors import ConfigError, Interrupted, MimplugError
 from mimplug.version import __version__
 
 
@@ -54,11 +54,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         int: 0 if all went well, 1 for an error while running, 2 for a wrong
-        setting. The message of either goes to stderr.
+        setting, 75 if a signal stopped a training that wants to be started
+        again with ``--resume``, 130 if Ctrl-C did. Any message goes to
+        stderr.
     """
     args = build_parser().parse_args(argv)
     try:
         return int(args.run(args))
+    except Interrupted as stop:
+        print(f'mimplug {args.command}: {stop}', file=sys.stderr)  # noqa: T201
+        return stop.exit_code
     except MimplugError as error:
         if args.traceback:
             raise

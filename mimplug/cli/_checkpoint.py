@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
-from mmengine.runner.checkpoint import find_latest_checkpoint
+from mmengine.runner import CheckpointLoader, Runner
 from torch import Tensor
 
 from mimplug.converters import (
@@ -17,11 +17,50 @@ from mimplug.converters import (
     select_state,
     strip_ddp,
 )
+from mimplug.engine.checkpoint import find_latest, hook_folder, read_header
 from mimplug.errors import CheckpointError, ConfigError
 from mimplug.evaluation import bare_model
 
 # The backbone resizes them to its own grid while it loads.
 RESIZABLE = ('*pos_embed', )
+STRICT = 'mimplug-strict:'
+
+
+@CheckpointLoader.register_scheme(prefixes=STRICT)
+def load_from_strict_file(filename: str, map_location: Any = None) -> Any:
+    """Lets MMEngine read a file without running its pickles.
+
+    For a file that it cannot read in safe mode MMEngine falls back to
+    running them.
+
+    Args:
+        filename (str): :data:`STRICT` and a path.
+        map_location (str, optional): Not used: tensors stay on the CPU until
+            the model and the optimiser take them.
+
+    Returns:
+        dict: Content, every object that is no tensor or container inert.
+
+    Raises:
+        CheckpointError: The file cannot be read.
+    """
+    return read_file(filename.removeprefix(STRICT))
+
+
+def start_from(runner: Runner, path: str | None) -> None:
+    """Makes the runner read this file and no other.
+
+    Args:
+        runner (Runner): Before its training.
+        path (str, optional): Path, or address of one of MMEngine's schemes.
+            None: no file, also where the config says resume.
+    """
+    if path is None:
+        runner._resume = False
+        return
+    local = Path(path).expanduser()
+    runner._load_from = f'{STRICT}{local}' if local.is_file() else path
+    runner.register_hook(LoadReportHook(path))
 
 
 def first_checkpoint(cfg: Config) -> str | None:
@@ -34,9 +73,15 @@ def first_checkpoint(cfg: Config) -> str | None:
         str | None: Path or address.
     """
     path: str | None = cfg.get('load_from')
-    if path is None and cfg.get('resume'):
-        path = find_latest_checkpoint(cfg.work_dir)
-    return path
+    if path is not None or not cfg.get('resume'):
+        return path
+    hooks = [*(cfg.get('default_hooks') or {}).values(),
+             *(cfg.get('custom_hooks') or [])]
+    folders = [hook_folder(hook['out_dir'], cfg.work_dir)
+               for hook in hooks if isinstance(hook, Mapping)
+               and str(hook.get('type')).endswith('CheckpointHook')
+               and hook.get('out_dir')]
+    return find_latest(cfg.work_dir, folders)
 
 
 def keep_seed(cfg: Config, path: str, asked: int | None = None) -> list[str]:
@@ -57,7 +102,7 @@ def keep_seed(cfg: Config, path: str, asked: int | None = None) -> list[str]:
         CheckpointError: The file is no checkpoint of a run.
         ConfigError: Another seed is asked for.
     """
-    content = read_file(path)
+    content = _header(path)
     meta = content.get('meta') if isinstance(content, Mapping) else None
     if not isinstance(meta, Mapping) or 'iter' not in meta:
         raise CheckpointError(
@@ -73,6 +118,14 @@ def keep_seed(cfg: Config, path: str, asked: int | None = None) -> list[str]:
     randomness = cfg.get('randomness') or {}
     cfg.randomness = dict(randomness, seed=seed)
     return [f'Seed {seed} of {path} (config: {randomness.get("seed")})']
+
+
+def _header(path: str) -> Any:
+    """All but the tensors of a file; of another kind of file, everything."""
+    try:
+        return read_header(path)
+    except CheckpointError:
+        return read_file(path)
 
 
 class StrictLoadHook(Hook):

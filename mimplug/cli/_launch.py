@@ -5,17 +5,21 @@ MMEngine starts the group by itself where an accelerator is, but calls
 """
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
+import sys
+import traceback
 from collections.abc import Mapping, MutableMapping
 from datetime import timedelta
 
 import torch.distributed as torch_dist
+from mmengine import dist
 from mmengine.config import Config
 from mmengine.device import get_device
 
-from mimplug.errors import ConfigError
+from mimplug.errors import ConfigError, Interrupted, check_choice
 
 # What each launcher calls rank, world size and local rank.
 VARIABLES = {
@@ -56,12 +60,14 @@ def prepare_launch(cfg: Config) -> None:
             wrapper gets no device.
 
     Raises:
-        ConfigError: The process was not started by this launcher.
+        ConfigError: The process was not started by this launcher, or
+            ``sync_bn`` cannot be had.
     """
     launcher = cfg.launcher
     if launcher == 'none':
         return
     complete_environment(launcher, os.environ)
+    check_sync_bn(cfg, get_device())
     if get_device() != 'cpu':
         return
     env_cfg = cfg.setdefault('env_cfg', {})
@@ -75,6 +81,27 @@ def prepare_launch(cfg: Config) -> None:
         seconds = dist_cfg.get('timeout', DEFAULT_TIMEOUT)
         torch_dist.init_process_group(
             'gloo', timeout=timedelta(seconds=seconds))
+
+
+def check_sync_bn(cfg: Config, device: str) -> None:
+    """Refuses batch norms over all processes where they cannot run.
+
+    Args:
+        cfg (Config): Read: ``sync_bn``, and that of ``strategy``.
+        device (str): Kind of device of this machine.
+
+    Raises:
+        ConfigError: Unknown kind of layer, or processors, on which the first
+            step would fail.
+    """
+    for place in (cfg, cfg.get('strategy') or {}):
+        kind = place.get('sync_bn')
+        check_choice('sync_bn', kind, [None, 'torch', 'mmcv'])
+        if kind is not None and device == 'cpu':
+            raise ConfigError(
+                f'sync_bn={kind!r}: synchronised batch norms run on GPUs '
+                'only; for processors set sync_bn=None, which normalises '
+                'each process by its own batch')
 
 
 def complete_environment(launcher: str,
@@ -108,6 +135,42 @@ def complete_environment(launcher: str,
         if 'MASTER_ADDR' not in environ:
             raise ConfigError(
                 '--launcher mpi: set MASTER_ADDR to the first host')
+
+
+def leave_group(launcher: str) -> None:
+    """Takes the process group down at the end of a run.
+
+    Its threads would otherwise be met running by the end of the process,
+    which can turn a success into an abort.
+
+    Args:
+        launcher (str): ``none`` has no group of its own.
+    """
+    if launcher != 'none' and torch_dist.is_initialized():
+        torch_dist.destroy_process_group()
+
+
+def leave_together(stop: Interrupted) -> None:
+    """Ends the processes of a distributed run at the same moment.
+
+    A launcher that sees one process end with an error kills the others; the
+    job's exit code would then be that of a kill. Alone it does nothing.
+
+    Args:
+        stop (Interrupted): Why, and the exit code.
+    """
+    if dist.get_world_size() == 1:
+        return
+    # ends loader workers, which the frames of the loop hold
+    traceback.clear_frames(stop.__traceback__)
+    if str(stop):
+        print(f'mimplug train: {stop}', file=sys.stderr)  # noqa: T201
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    dist.barrier()
+    # Python's own way out takes a different time in every process
+    os._exit(stop.exit_code)
 
 
 def _number(launcher: str, position: int,

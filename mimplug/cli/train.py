@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from mimplug.errors import Interrupted
+
 from ._config import AMP_DTYPES, add_shared_arguments
 
 if TYPE_CHECKING:
@@ -48,25 +50,38 @@ def run(args: argparse.Namespace) -> int:
         ConfigError: A setting is wrong.
         CheckpointError: The file to start from cannot be read or fits
             nothing.
+        Interrupted: A signal stopped the run, which is saved.
     """
+    from mimplug.engine import SignalHook
+
     from ._build import build_runner, clear_errors
-    from ._checkpoint import LoadReportHook, first_checkpoint, keep_seed
+    from ._checkpoint import first_checkpoint, keep_seed, start_from
     from ._config import load_config
-    from ._launch import prepare_launch
+    from ._launch import leave_group, leave_together, prepare_launch
 
     cfg = load_config(args)
     notes = apply_arguments(cfg, args)
     source = first_checkpoint(cfg)
-    if source and cfg.get('resume'):
-        notes += keep_seed(cfg, source, asked_seed(args))
+    if cfg.get('resume'):
+        notes += (keep_seed(cfg, source, asked_seed(args)) if source else
+                  [f'Nothing to resume in {cfg.work_dir}: a new run'])
     prepare_launch(cfg)
     runner = build_runner(cfg)
-    if source:
-        runner.register_hook(LoadReportHook(source))
+    start_from(runner, source)
     for note in notes:
         runner.logger.info(note)
-    with clear_errors():
-        runner.train()
+    try:
+        with clear_errors():
+            runner.train()
+    except Interrupted as stop:
+        runner.visualizer.close()
+        leave_together(stop)
+        raise
+    finally:
+        for hook in runner.hooks:
+            if isinstance(hook, SignalHook):
+                hook.release()
+    leave_group(cfg.launcher)
     return 0
 
 

@@ -1,6 +1,7 @@
 """What a run starts from: seed of a resumed one, how much of a file fits."""
 from __future__ import annotations
 
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -76,14 +77,19 @@ def test_only_runs_are_resumed(toy_config, tmp_path, capsys, content):
 
 
 def test_first_checkpoint(tmp_path):
-    cfg = Config(dict(work_dir=str(tmp_path)))
-    assert first_checkpoint(cfg) is None
-    (tmp_path / 'last_checkpoint').write_text('b.pth\n')
+    cfg = Config(dict(work_dir=str(tmp_path / 'run'), default_hooks=dict(
+        checkpoint=dict(type='mimplug.CheckpointHook',
+                        out_dir=str(tmp_path / 'other')))))
+    for place, done in (('run', 3), ('other/run', 8)):
+        (tmp_path / place).mkdir(parents=True)
+        torch.save(dict(meta=dict(iter=done)), tmp_path / place / 'a.pth')
     assert first_checkpoint(cfg) is None
     cfg.resume = True
+    assert first_checkpoint(cfg) == str(tmp_path / 'other/run/a.pth')
+    cfg.default_hooks.checkpoint.out_dir = None
+    assert first_checkpoint(cfg) == str(tmp_path / 'run/a.pth')
+    cfg.load_from = 'b.pth'
     assert first_checkpoint(cfg) == 'b.pth'
-    cfg.load_from = 'a.pth'
-    assert first_checkpoint(cfg) == 'a.pth'
 
 
 def report(model, content):
@@ -141,3 +147,39 @@ def test_train_refuses_or_warns(toy_config, tmp_path, capsys):
     code, log = train({'layer.weight': torch.ones(1, 1)})
     assert code == 0
     assert '1 of 2 tensors fit' in log
+
+
+class Trap:
+    """Writes a file when it is unpickled."""
+
+    def __reduce__(self):
+        return shutil.copy, ('toy_config.py', 'sprung')
+
+
+@pytest.mark.parametrize('resume', [True, False])
+def test_no_pickle_is_run(toy_config, tmp_path, resume):
+    def train(name, *words):
+        return main([
+            'train', str(toy_config), '--work-dir', name, '--no-validate',
+            *words, '--cfg-options', 'train_cfg.max_epochs=2',
+            f'experiment_name={tmp_path.name}-{name}'])
+
+    assert train('first') == 0
+    path = tmp_path / 'first' / 'epoch_1.pth'  # of MMEngine's hook
+    content = torch.load(path, weights_only=False)
+    assert type(content['message_hub']['log_scalars']['train/loss']
+                ).__name__ == 'HistoryBuffer'
+    content['trap'] = Trap()
+    torch.save(content, path)
+    toy_config.write_text(toy_config.read_text().replace(
+        'default_hooks = dict(', 'default_hooks = dict('
+        "checkpoint=dict(type='mimplug.CheckpointHook'), "))
+    if not resume:
+        toy_config.write_text(
+            f"{toy_config.read_text()}\nload_from = '{path}'")
+    assert train('next', *(['--resume', str(path)] if resume else [])) == 0
+    assert not (tmp_path / 'sprung').exists()
+    log, = tmp_path.glob('next/*/*.log')
+    log = log.read_text()
+    assert ('Epoch(train) [1]' in log) != resume
+    assert 'they start anew: ' in log

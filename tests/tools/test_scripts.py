@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = ROOT / 'tools'
 pytestmark = pytest.mark.unit
 
 # Prints each argument on a line, and the environment that matters.
@@ -97,3 +99,26 @@ def test_scripts_take_another_python(shell, tmp_path):
     _, words = shell('dist_train.sh', 'c.py', '1', PYTHON=str(other))
     assert words[0] == str(other)
     assert sys.executable not in words
+
+
+@pytest.mark.e2e
+@pytest.mark.dist
+@pytest.mark.full
+def test_dist_train_trains_on_cpu(tmp_path):
+    quickstart = (ROOT / 'configs/quickstart'
+                  / 'attmask_vit-quickstart-p8_fashion-mnist.py')
+    result = subprocess.run([
+        'bash', TOOLS / 'dist_train.sh', quickstart, '2', '--no-validate',
+        '--work-dir', tmp_path, '--cfg-options', 'train_cfg.max_epochs=1',
+        'train_dataloader.batch_size=2', 'train_dataloader.num_workers=0',
+        'train_dataloader.persistent_workers=False',
+        'train_dataloader.dataset.dataset.indices=11'],
+        text=True, capture_output=True, check=False, env={
+            **os.environ, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1',
+            'CUDA_VISIBLE_DEVICES': ''})
+    assert result.returncode == 0, result.stderr[-3000:]
+    saved = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)
+    position = saved['meta']['position']
+    # 11 images are two batches of two on each of two processes
+    assert (position['epoch'], position['iter']) == (1, 2)
+    assert (position['samples'], position['global_batch']) == (8, 4)

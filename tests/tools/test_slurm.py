@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from toy import CONFIG
+from toy_signals import CONFIG as LONG
+from toy_signals import equal
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = ('munged', 'slurmctld', 'slurmd', 'srun', 'sinfo')
@@ -23,7 +25,7 @@ SlurmdPort={ports[1]}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -105,18 +107,100 @@ def slurm(tmp_path_factory):
             stop(folder / f'{name}.pid')
 
 
+def launch(slurm, config, work, *arguments, **environ):
+    """Command and environment of the script for two tasks."""
+    command = ['bash', str(ROOT / 'tools' / 'slurm_train.sh'), 'debug',
+               'job', str(config), str(work), *arguments]
+    return command, {
+        **slurm, 'GPUS': '2', 'GRES': '', 'CPUS_PER_TASK': '1',
+        'PYTHON': sys.executable, 'PYTHONPATH': str(ROOT / 'tests'),
+        'OMP_NUM_THREADS': '1', **environ}
+
+
 def test_two_tasks_train_together(slurm, tmp_path):
     config = tmp_path / 'toy_config.py'
     config.write_text(CONFIG)
-    result = subprocess.run(
-        ['bash', str(ROOT / 'tools' / 'slurm_train.sh'), 'debug', 'job',
-         str(config), str(tmp_path / 'out'), '--auto-scale-lr'],
-        env={**slurm, 'GPUS': '2', 'GRES': '', 'CPUS_PER_TASK': '1',
-             'PYTHON': sys.executable, 'PYTHONPATH': str(ROOT / 'tests'),
-             'OMP_NUM_THREADS': '1'},
-        capture_output=True, text=True, timeout=250)
+    command, environ = launch(
+        slurm, config, tmp_path / 'out', '--auto-scale-lr')
+    result = subprocess.run(command, env=environ, capture_output=True,
+                            text=True, timeout=250)
     assert result.returncode == 0, result.stderr
     text = result.stdout + result.stderr
     assert 'world: 2.0' in text
     assert '2 process(es) x batch 2' in text
     assert (tmp_path / 'out' / 'epoch_1.pth').is_file()
+
+
+def ask(slurm, *command):
+    """Output of a SLURM command."""
+    return subprocess.run(command, env=slurm, capture_output=True, text=True,
+                          check=True).stdout.strip()
+
+
+def wait_until(condition, what, seconds=150):
+    """Polls; fails with ``what``."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.2)
+
+
+def preempt(slurm, work):
+    """Signals the job as SLURM does before its end, once it is training."""
+    for rank in (0, 1):
+        place = work / f'at_{rank}'
+        wait_until(lambda place=place: place.is_file() and int(
+            place.read_text() or 0) >= 3, f'{place} never came')
+    job, = set(ask(slurm, 'squeue', '-h', '-o', '%i').split())
+    ask(slurm, 'scancel', '--signal=USR1', job)
+    return job
+
+
+def undisturbed(slurm, tmp_path):
+    """The last checkpoint of a run that nobody interrupts."""
+    config = tmp_path / 'whole.py'
+    config.write_text(LONG)
+    command, environ = launch(slurm, config, tmp_path / 'whole')
+    subprocess.run(command, env=environ, check=True, timeout=200)
+    return tmp_path / 'whole' / 'epoch_6.pth'
+
+
+SLOW = LONG + """
+custom_hooks = [dict(type='Crawl', seconds=0.5)]
+train_dataloader['num_workers'] = 1
+"""
+
+
+def test_a_preempted_run_is_started_again(slurm, tmp_path):
+    config, work = tmp_path / 'slow.py', tmp_path / 'part'
+    config.write_text(SLOW)
+    command, environ = launch(slurm, config, work)
+    process = subprocess.Popen(command, env=environ, text=True,
+                               stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT)
+    preempt(slurm, work)
+    output, _ = process.communicate(timeout=250)
+    assert process.returncode == 0, output
+    assert output.count('mimplug train: stopped by a signal') == 1
+    assert 'Start number 2' in output
+    assert 'Resume' in output or 'resumed epoch' in output
+    assert equal(work / 'epoch_6.pth', undisturbed(slurm, tmp_path))
+
+
+def test_a_preempted_batch_job_goes_back_into_the_queue(slurm, tmp_path):
+    config, work = tmp_path / 'slow.py', tmp_path / 'part'
+    log = tmp_path / 'job.log'
+    config.write_text(SLOW)
+    command, environ = launch(slurm, config, work)
+    job = ask(environ, 'sbatch', '--parsable', '--requeue', '-n2',
+              '--open-mode=append', f'--output={log}', '--wrap',
+              ' '.join(command))
+    assert preempt(slurm, work) == job
+    wait_until(lambda: 'goes back into the queue' in log.read_text(),
+               'not requeued')
+    wait_until(lambda: not ask(slurm, 'squeue', '-h'), 'never ended', 250)
+    state = ask(slurm, 'scontrol', 'show', 'job', job)
+    assert 'JobState=COMPLETED' in state, log.read_text()
+    assert 'Restarts=1' in state
+    assert log.read_text().count('mimplug train: stopped by a signal') == 1
+    assert equal(work / 'epoch_6.pth', undisturbed(slurm, tmp_path))
