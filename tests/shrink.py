@@ -35,10 +35,27 @@ def shrink_crops(part: dict) -> None:
             part[name]['size'] = size
 
 
+def shrink_layer(part: dict) -> None:
+    """A place among 12 blocks to that among two."""
+    if part.get('layer', 0) > 1:
+        part['layer'] = part['layer'] * ARCH['num_layers'] // 12
+
+
+def shrink_rollout(part: dict) -> None:
+    """Presets with literal blocks: both blocks, in the same order."""
+    if '_ref' in part.get('preset', ''):
+        part.update(start=0, end=1)
+
+
 SHRINK: dict[str, Callable[[dict], Any]] = {
     'mimplug.MaskedViT': shrink_vit,
     'mimplug.PrototypeHead': shrink_head,
+    'mimplug.RawScore': shrink_layer,
+    'mimplug.LogScore': shrink_layer,
+    'mimplug.PowerScore': shrink_layer,
+    'mimplug.RolloutScore': shrink_rollout,
     'mimplug.MultiCrop': shrink_crops,
+    'mimplug.PlanMultiCrop': shrink_crops,
     'mimplug.CenterView': lambda part: part.update(size=32, resize=36),
     'mimplug.EmbeddedFashionMNIST': lambda part: part.update(indices=4),
     'mimplug.KNNValLoop': lambda part: part.update(k=(1, 4)),

@@ -1,5 +1,7 @@
 """Data: keyed samplers and data sets, views, batches, assets."""
 from .collate import view_collate
+from .composites import Composites
+from .device import DeviceMultiCropPreprocessor, PlanMultiCrop
 from .embedded import EmbeddedFashionMNIST, embedded_root
 from .keyed import KeyedDataset
 from .preprocessor import MultiViewDataPreprocessor
@@ -15,8 +17,10 @@ from .transforms import (
 )
 
 __all__ = [
-    'CenterView', 'ClassSubset', 'CropSpec', 'EmbeddedFashionMNIST',
-    'KeyedDataset', 'KeyedInfiniteSampler', 'KeyedSampler', 'LoadView',
-    'MultiCrop', 'MultiViewDataPreprocessor', 'PackViews',
-    'UnreadableImageError', 'embedded_root', 'view_collate'
+    'CenterView', 'ClassSubset', 'Composites', 'CropSpec',
+    'DeviceMultiCropPreprocessor',
+    'EmbeddedFashionMNIST', 'KeyedDataset', 'KeyedInfiniteSampler',
+    'KeyedSampler', 'LoadView', 'MultiCrop', 'MultiViewDataPreprocessor',
+    'PackViews', 'PlanMultiCrop', 'UnreadableImageError', 'embedded_root',
+    'view_collate'
 ]

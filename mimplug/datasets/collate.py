@@ -10,6 +10,9 @@ from torch.utils.data import default_collate
 from mimplug.errors import ConfigError
 from mimplug.registry import FUNCTIONS
 
+from .device.packing import pack_images
+from .device.plan import RawImage
+
 
 @FUNCTIONS.register_module()
 def view_collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -24,16 +27,20 @@ def view_collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
     Returns:
         dict: ``inputs``, a list of V tensors (B, 3, h_v, w_v), or one tensor
-        (B, 3, H, W) if the samples have a single view; ``data_samples``, a
-        list of B.
+        (B, 3, H, W) if the samples have a single view, or what
+        :func:`mimplug.datasets.device.pack_images` makes of images that the
+        device will cut; ``data_samples``, a list of B.
 
     Raises:
         ConfigError: The images of a view differ in size, or the samples in
             their number of views.
     """
     inputs = [sample['inputs'] for sample in samples]
-    if isinstance(inputs[0], torch.Tensor):
-        batch: Any = _stack(inputs, 'inputs')
+    data_samples = [sample['data_samples'] for sample in samples]
+    if isinstance(inputs[0], RawImage):
+        batch: Any = pack_images(inputs, data_samples)
+    elif isinstance(inputs[0], torch.Tensor):
+        batch = _stack(inputs, 'inputs')
     else:
         counts = {len(views) for views in inputs}
         if len(counts) != 1:
@@ -41,8 +48,7 @@ def view_collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 f'samples of one batch have {sorted(counts)} views')
         batch = [_stack(views, f'view {number}')
                  for number, views in enumerate(zip(*inputs))]
-    return dict(inputs=batch,
-                data_samples=[sample['data_samples'] for sample in samples])
+    return dict(inputs=batch, data_samples=data_samples)
 
 
 def _stack(images: Sequence[torch.Tensor], name: str) -> torch.Tensor:

@@ -108,7 +108,8 @@ def _as_batches(inputs: Any) -> Views:
             return _stack(inputs)
     raise ConfigError(
         f'inputs of type {type(inputs).__name__}: expected a tensor, a list '
-        'of images or a list of views')
+        'of images or a list of views; images of mimplug.PlanMultiCrop need '
+        'mimplug.DeviceMultiCropPreprocessor')
 
 
 def _stack(images: Sequence[Tensor]) -> Tensor:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
+from mmpretrain.registry import MODELS
 from PIL import Image
 from toy_images import picture
 
@@ -17,7 +18,11 @@ IMAGENET = {
     'imagenet_bs100_attmask-10locals-scale32':
     (100, 10, (0.32, 1.0), (0.05, 0.32)),
     'imagenet-20pct_bs60_attmask-6locals': (60, 6, (0.25, 1.0), (0.05, 0.25)),
+    'imagenet_bs16_thesis-6locals': (16, 6, (0.25, 1.0), (0.05, 0.25)),
+    'imagenet-20pct_bs16_thesis-6locals': (16, 6, (0.25, 1.0), (0.05, 0.25)),
     'imagenet_bs64_ibot-10locals': (64, 10, (0.25, 1.0), (0.05, 0.25)),
+    'imagenet_bs60_attmask-10locals-device':
+    (60, 10, (0.25, 1.0), (0.05, 0.25)),
 }
 
 
@@ -44,6 +49,8 @@ def shrink(loader, root, **kwargs):
                 node[key] = str(root)
             elif key == 'per_class':
                 node[key] = 1
+            elif key == 'share':
+                node[key] = 0.5
             elif isinstance(value, dict):
                 visit(value)
 
@@ -72,7 +79,13 @@ def test_imagenet(name, fake_imagenet):
     assert crops.global_crops.solarize_prob == (0.0, 0.2)
     assert crops.local_crops.scale == local_scale
     assert crops.local_crops.blur_prob == 0.5
-    batch = next(iter(train))
+    device = name.endswith('-device')
+    assert cfg.data_preprocessor.type == 'mimplug.' + (
+        'DeviceMultiCropPreprocessor' if device
+        else 'MultiViewDataPreprocessor')
+    assert type(crops).__name__ == (
+        'PlanMultiCrop' if device else 'MultiCrop')
+    batch = MODELS.build(cfg.data_preprocessor)(next(iter(train)))
     assert [view.shape[-1] for view in batch['inputs']] == (
         [224] * 2 + [96] * num_locals)
     subset = '20pct' in name
@@ -85,4 +98,3 @@ def test_imagenet(name, fake_imagenet):
         assert tuple(batch['inputs'].shape) == (2, 3, 224, 224)
         assert 'gt_label' in batch['data_samples'][0]
     assert cfg.val_cfg.k == (10, 20, 100, 200)
-    assert cfg.data_preprocessor.type == 'mimplug.MultiViewDataPreprocessor'

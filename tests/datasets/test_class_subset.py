@@ -6,7 +6,8 @@ import pytest
 from toy_images import ArrayDataset, write_folder
 
 from mimplug.datasets import ClassSubset, KeyedDataset, LoadView, PackViews
-from mimplug.datasets.subsets import take_per_class
+from mimplug.datasets.keyed import build_dataset
+from mimplug.datasets.subsets import list_lines, take_per_class
 from mimplug.errors import ConfigError
 
 pytestmark = pytest.mark.unit
@@ -65,6 +66,38 @@ def test_lazy_subset_reads_when_needed():
                        per_class=1, lazy_init=True)
     assert len(data) == 3
     assert data[1]['gt_label'] == LABELS[1]
+
+
+def test_first_by_name_in_the_order_of_a_list(tmp_path):
+    names = ['a/3.png 0', 'b/1.png 1', 'a/10.png 0', 'b/0.png 1', 'a/2.png 0']
+    (tmp_path / 'list.txt').write_text('\n'.join(names))
+    listed = dict(type='CustomDataset', data_root=str(tmp_path),
+                  ann_file='list.txt')
+    data = ClassSubset(listed, share=0.67)
+    # 'a': 2 of 3, 'b': 1 of 2; '10' sorts before '2'
+    assert list(list_lines(data, tmp_path)) == [
+        'a/10.png 0', 'b/0.png 1', 'a/2.png 0']
+    assert list(list_lines(ClassSubset(listed, per_class=1, offset=1),
+                           tmp_path)) == ['b/1.png 1', 'a/2.png 0']
+
+
+def test_a_list_is_read_back_by_the_stock_data_set(tmp_path):
+    write_folder(tmp_path / 'train', classes=3, images=5, suffix='.JPEG')
+    data = ClassSubset(dict(type='ImageNet', data_root=str(tmp_path),
+                            split='train', metainfo=dict(classes=None)),
+                       share=0.5)
+    (tmp_path / 'meta').mkdir()
+    lines = list(list_lines(data, tmp_path / 'train'))
+    (tmp_path / 'meta/fifth.txt').write_text('\n'.join(lines) + '\n')
+    again = build_dataset(dict(
+        type='ImageNet', data_root=str(tmp_path), split='train',
+        ann_file='meta/fifth.txt'))
+    assert [again.get_data_info(i)['img_path'] for i in range(6)] == [
+        data.get_data_info(i)['img_path'] for i in range(6)]
+    assert [again.get_cat_ids(i) for i in range(6)] == [
+        data.get_cat_ids(i) for i in range(6)]
+    with pytest.raises(ConfigError, match='does not lie in'):
+        list(list_lines(data, tmp_path / 'val'))
 
 
 @pytest.mark.parametrize('kwargs, message', [

@@ -151,7 +151,8 @@ def render_view(image: Image.Image, params: ViewParams,
     for name, factor in params.jitter:
         view = _ADJUST[name](view, factor)
     if params.gray:
-        view = tvf.rgb_to_grayscale(view, num_output_channels=3)
+        # torchvision's result, without its way through arrays
+        view = view.convert('L').convert('RGB')
     if params.blur_radius:
         view = view.filter(ImageFilter.GaussianBlur(params.blur_radius))
     if params.solarize_threshold is not None:
@@ -161,8 +162,9 @@ def render_view(image: Image.Image, params: ViewParams,
 
 def to_chw(image: Image.Image | np.ndarray) -> torch.Tensor:
     """A writable uint8 tensor (C, H, W) of an image or an (H, W, C) array."""
-    array = np.array(image)
-    return torch.from_numpy(array).permute(2, 0, 1).contiguous()
+    planes = np.asarray(image).transpose(2, 0, 1)
+    # copied by NumPy: torch would start threads for it
+    return torch.from_numpy(np.array(planes, order='C'))
 
 
 def parse_interpolation(name: str) -> InterpolationMode:

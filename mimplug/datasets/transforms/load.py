@@ -44,6 +44,11 @@ class LoadView(BaseTransform):
         pad_value (int): Grey value of the padding, 0..255. Defaults to 0.
         truncated (bool): Whether images whose file ends early are accepted;
             the missing part is then grey. Defaults to False.
+        shrink_to (int, optional): Larger files are read at 1/2, 1/4 or 1/8
+            of their size, as long as the shorter side keeps this many pixels;
+            a JPEG is then decoded at that size, which saves most of the
+            time. ``ori_shape`` is that of the smaller image. Defaults to
+            None: the whole image, so that no crop loses detail.
         backend_args (dict, optional): Arguments of the file backend.
             Defaults to None: found from the path.
 
@@ -52,13 +57,17 @@ class LoadView(BaseTransform):
     """
 
     def __init__(self, *, pad_to: int | None = None, pad_value: int = 0,
-                 truncated: bool = False,
+                 truncated: bool = False, shrink_to: int | None = None,
                  backend_args: dict | None = None) -> None:
         if pad_to is not None and pad_to < 1:
             raise ConfigError(f'pad_to={pad_to}: allowed is None or >= 1')
+        if shrink_to is not None and shrink_to < 1:
+            raise ConfigError(
+                f'shrink_to={shrink_to}: allowed is None or >= 1')
         self.pad_to = pad_to
         self.pad_value = pad_value
         self.truncated = truncated
+        self.shrink_to = shrink_to
         self.backend_args = backend_args
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -86,11 +95,25 @@ class LoadView(BaseTransform):
             data = fileio.get(path, backend_args=self.backend_args)
             with _truncated_allowed(self.truncated), \
                     Image.open(io.BytesIO(data)) as image:
-                return np.asarray(image.convert('RGB'))
+                return np.asarray(self._shrunk(image).convert('RGB'))
         except DECODE_ERRORS as error:
             raise UnreadableImageError(
                 f'cannot read {path}: {type(error).__name__}: {error}'
             ) from error
+
+    def _shrunk(self, image: Image.Image) -> Image.Image:
+        """The image at 1/1 … 1/8 of its size; a JPEG is not yet decoded."""
+        if self.shrink_to is None:
+            return image
+        limit = min(image.size) // self.shrink_to
+        factor = max((f for f in (2, 4, 8) if f <= limit), default=1)
+        if factor == 1:
+            return image
+        before = image.size
+        image.draft(None, (self.shrink_to, self.shrink_to))
+        if image.size != before:
+            return image
+        return image.convert('RGB').reduce(factor)
 
     def _pad(self, image: np.ndarray, side: int) -> np.ndarray:
         """Centres the image on a canvas of at least ``side`` x ``side``."""
@@ -104,7 +127,8 @@ class LoadView(BaseTransform):
 
     def __repr__(self) -> str:
         return (f'{type(self).__name__}(pad_to={self.pad_to}, '
-                f'pad_value={self.pad_value}, truncated={self.truncated})')
+                f'pad_value={self.pad_value}, truncated={self.truncated}, '
+                f'shrink_to={self.shrink_to})')
 
 
 def _as_rgb(image: np.ndarray) -> np.ndarray:

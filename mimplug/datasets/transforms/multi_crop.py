@@ -201,12 +201,7 @@ class MultiCrop(BaseTransform):
         Returns:
             dict: The same dict without ``img``.
         """
-        draws = results.get('draws')
-        if draws is None:
-            raise ConfigError(
-                'MultiCrop needs keyed draws: put the pipeline into '
-                "dict(type='mimplug.KeyedDataset', dataset=..., "
-                'pipeline=[...])')
+        draws = self._draws(results)
         image = Image.fromarray(results.pop('img'))
         views, boxes, flips = [], [], []
         for number, (spec, place) in enumerate(self._slots()):
@@ -222,6 +217,16 @@ class MultiCrop(BaseTransform):
         results['view_flips'] = np.array(flips, dtype=bool)
         results['num_globals'] = self.global_crops.num
         return results
+
+    def _draws(self, results: dict[str, Any]) -> KeyedRandom:
+        """The draws that the data set has put into a sample."""
+        draws: KeyedRandom | None = results.get('draws')
+        if draws is None:
+            raise ConfigError(
+                f'{type(self).__name__} needs keyed draws: put the pipeline '
+                "into dict(type='mimplug.KeyedDataset', dataset=..., "
+                'pipeline=[...])')
+        return draws
 
     def __repr__(self) -> str:
         return (f'{type(self).__name__}(global_crops={self.global_crops}, '

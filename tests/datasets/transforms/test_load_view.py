@@ -88,3 +88,24 @@ def test_arrays_that_are_no_images(image):
         LoadView()(dict(img=image))
     with pytest.raises(ConfigError, match='pad_to=0'):
         LoadView(pad_to=0)
+
+
+@pytest.mark.parametrize('suffix', ['jpg', 'png'])
+@pytest.mark.parametrize('limit, factor', [
+    (None, 1), (81, 1), (80, 2), (41, 2), (40, 4), (20, 8), (3, 8)])
+def test_large_files_are_read_smaller(tmp_path, suffix, limit, factor):
+    path = tmp_path / f'image.{suffix}'
+    whole = Image.fromarray(picture(240, 160))
+    whole.save(path, **(dict(quality=95) if suffix == 'jpg' else {}))
+    results = load(path, shrink_to=limit)
+    shape = (160 // factor, 240 // factor)
+    assert results['img'].shape == (*shape, 3)
+    assert results['ori_shape'] == results['img_shape'] == shape
+    want, got = (np.asarray(image.resize((30, 20), Image.Resampling.BOX))
+                 for image in (whole, Image.fromarray(results['img'])))
+    assert np.abs(got.astype(float) - want).mean() < 2
+
+
+def test_wrong_limit_of_the_size():
+    with pytest.raises(ConfigError, match='shrink_to=0'):
+        LoadView(shrink_to=0)

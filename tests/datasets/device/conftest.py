@@ -1,0 +1,1 @@
+"""Makes ``toy_device`` importable below this folder."""
