@@ -19,6 +19,10 @@ GENERATORS = {
     'hint': dict(type='mimplug.AttentionMask', mode='hint', show_max=0.5),
     'random': dict(type='mimplug.RandomMask', ratio=0.5),
     'block': dict(type='mimplug.BlockMask', ratio=(0.4, 0.1)),
+    'views': dict(type='mimplug.PerView', generators=[
+        dict(type='mimplug.RolloutMask', ratio=0.4),
+        dict(type='mimplug.AttentionMask', ratio=0.4, score=dict(
+            type='mimplug.LogScore', layer=0))]),
     'none': dict(type='mimplug.NoMask'),
 }
 

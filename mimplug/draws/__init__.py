@@ -14,10 +14,11 @@ from mimplug.draws.bits import hash_name
 from mimplug.draws.hashed import HashDraws
 from mimplug.draws.keyed import KeyedRandom
 from mimplug.draws.keys import SampleKeys
+from mimplug.draws.picked import PickedDraws
 from mimplug.draws.replay import ReplayDraws
 from mimplug.draws.sequential import PythonRandomDraws
 
 __all__ = [
-    'Draws', 'HashDraws', 'KeyedRandom', 'PythonRandomDraws', 'ReplayDraws',
-    'SampleKeys', 'hash_name', 'to_device',
+    'Draws', 'HashDraws', 'KeyedRandom', 'PickedDraws', 'PythonRandomDraws',
+    'ReplayDraws', 'SampleKeys', 'hash_name', 'to_device',
 ]

@@ -39,6 +39,11 @@ class KeyedRandom:
         self._key = fold(self._image, view)
         self.view = view
 
+    @property
+    def image_key(self) -> int:
+        """64-bit key of the sample, equal for all of its views."""
+        return self._image
+
     def for_view(self, view: int) -> KeyedRandom:
         """Returns the draws of another view of the same sample."""
         other = object.__new__(KeyedRandom)

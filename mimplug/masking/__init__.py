@@ -6,26 +6,52 @@ to a :class:`Mask`. Its parts are objects of their own: *ratio* (how much),
 """
 from mimplug.masking.context import MaskContext
 from mimplug.masking.generators import (
+    PROVENANCE,
+    AMTMask,
     AttentionMask,
     BlockMask,
+    CellMask,
+    CheckerboardMask,
+    ColorNoiseMask,
+    HardPatchMask,
+    InverseBlockMask,
+    InverseRectangleMask,
     MaskGenerator,
+    MILANMask,
+    MSTMask,
+    MultiBlockMask,
     NoMask,
+    PartMask,
+    PerView,
     RandomMask,
+    RatioMask,
+    RolloutMask,
     ScoreMask,
+    SimMIMMask,
+    UniformCellMask,
     build_generator,
-    fuse_heads,
+    cluster_tokens,
 )
 from mimplug.masking.mask import Mask
-from mimplug.masking.needs import Needs
+from mimplug.masking.needs import LayerSpan, Needs
+from mimplug.masking.ratio_schedules import DelayedRatio, ScheduledRatio
 from mimplug.masking.ratios import (
     ChoiceRatio,
-    DelayedRatio,
     FixedRatio,
     RatioSampler,
-    ScheduledRatio,
     StratifiedRatio,
     UniformRatio,
     build_ratio,
+)
+from mimplug.masking.scores import (
+    LogScore,
+    PowerScore,
+    RawScore,
+    RolloutScore,
+    Score,
+    build_score,
+    fuse_heads,
+    roll_out,
 )
 from mimplug.masking.select import (
     BottomSelector,
@@ -42,14 +68,21 @@ from mimplug.masking.select import (
     select_bottom,
     select_top,
 )
+from mimplug.masking.selectors import EasyToHardSelector, ThinnedSelector
 
 __all__ = [
-    'AttentionMask', 'BlockMask', 'BottomSelector', 'ChoiceRatio',
-    'DelayedRatio', 'FixedRatio', 'GumbelSelector', 'HintSelector', 'Mask',
-    'MaskContext', 'MaskGenerator', 'Needs', 'NoMask', 'RandomMask',
-    'RatioSampler', 'ScheduledRatio', 'ScoreMask', 'Selector',
-    'StratifiedRatio', 'TopSelector', 'UniformRatio', 'apply_probability',
-    'build_generator', 'build_ratio', 'draw_ranks', 'first_ranks',
-    'fuse_heads', 'gumbel_keys', 'hide_ranks', 'order_tokens',
-    'select_bottom', 'select_top',
+    'PROVENANCE', 'AMTMask', 'AttentionMask', 'BlockMask', 'BottomSelector',
+    'CellMask', 'CheckerboardMask', 'ChoiceRatio', 'ColorNoiseMask',
+    'DelayedRatio', 'EasyToHardSelector', 'FixedRatio', 'GumbelSelector',
+    'HardPatchMask', 'HintSelector', 'InverseBlockMask',
+    'InverseRectangleMask', 'LayerSpan', 'LogScore', 'MILANMask', 'MSTMask',
+    'Mask', 'MaskContext', 'MaskGenerator', 'MultiBlockMask', 'Needs',
+    'NoMask', 'PartMask', 'PerView', 'PowerScore', 'RandomMask', 'RatioMask',
+    'RatioSampler', 'RawScore', 'RolloutMask', 'RolloutScore',
+    'ScheduledRatio', 'Score', 'ScoreMask', 'Selector', 'SimMIMMask',
+    'StratifiedRatio', 'ThinnedSelector', 'TopSelector', 'UniformCellMask',
+    'UniformRatio', 'apply_probability', 'build_generator', 'build_ratio',
+    'build_score', 'cluster_tokens', 'draw_ranks', 'first_ranks', 'fuse_heads',
+    'gumbel_keys', 'hide_ranks', 'order_tokens', 'roll_out', 'select_bottom',
+    'select_top',
 ]

@@ -5,14 +5,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from mimplug.draws import Draws
+from mimplug.draws import Draws, PickedDraws, to_device
 from mimplug.errors import ConfigError
-from mimplug.masking.needs import absolute_layer
+from mimplug.masking.needs import Needs, absolute_layer
 from mimplug.schedules import Progress
 
-_PER_ROW = ('saliency', 'features', 'images')
+_PER_ROW = ('saliency', 'features', 'images', 'difficulty')
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -29,12 +31,16 @@ class MaskContext:
             the CPU.
         attention (Mapping[int, Tensor], optional): Layer index, counted from
             the first -> softmaxed attention of the teacher on the full
-            image: CLS rows (M, H, L + 1), or matrices (M, H, L + 1, L + 1).
+            image: CLS rows (M, H, L + 1), or matrices (M, H, L + 1, L + 1),
+            with H = 1 where the mean over the heads was asked for.
         num_layers (int, optional): Depth of the teacher, with which negative
             layer indices are understood.
         saliency (Tensor, optional): (M, h, w) float.
         features (Tensor, optional): (M, L, D) patch features.
         images (Tensor, optional): (M, 3, H, W) normalised pixels.
+        difficulty (Tensor, optional): (M, L) predicted loss of each token.
+        first_view (int): Position of the first view in the whole batch;
+            :meth:`view` sets it. Defaults to 0.
 
     Raises:
         ValueError: If the draws are for another batch, or a tensor does not
@@ -51,6 +57,8 @@ class MaskContext:
     saliency: torch.Tensor | None = None
     features: torch.Tensor | None = None
     images: torch.Tensor | None = None
+    difficulty: torch.Tensor | None = None
+    first_view: int = 0
 
     def __post_init__(self) -> None:
         if self.num_views < 1 or self.batch_size < 1 or min(self.grid) < 1:
@@ -98,8 +106,19 @@ class MaskContext:
         Raises:
             ConfigError: If the teacher did not give this layer.
         """
+        return self.cls_tokens(layer)[:, :, 1:]
+
+    def cls_tokens(self, layer: int) -> torch.Tensor:
+        """Returns the attention (M, H, L + 1) of CLS to all tokens, CLS first.
+
+        Args:
+            layer (int): Layer index; negative ones count from the end.
+
+        Raises:
+            ConfigError: If the teacher did not give this layer.
+        """
         value = self._layer(layer)
-        return value[:, :, 0, 1:] if value.ndim == 4 else value[:, :, 1:]
+        return value[:, :, 0] if value.ndim == 4 else value
 
     def full_attention(self, layer: int) -> torch.Tensor:
         """Returns the attention matrices (M, H, L + 1, L + 1) of a layer.
@@ -117,8 +136,20 @@ class MaskContext:
                 'only CLS rows were given; ask with Needs(full=…)')
         return value
 
-    def require(self, name: Literal['saliency', 'features', 'images']
-                ) -> torch.Tensor:
+    def depth(self) -> int:
+        """Returns the number of layers of the teacher.
+
+        Raises:
+            ConfigError: If it was not given.
+        """
+        if self.num_layers is None:
+            raise ConfigError(
+                'the mask generator needs the depth of the teacher: give '
+                'MaskContext(num_layers=…)')
+        return self.num_layers
+
+    def require(self, name: Literal[
+            'saliency', 'features', 'images', 'difficulty']) -> torch.Tensor:
         """Returns an optional input that must be there.
 
         Raises:
@@ -137,9 +168,30 @@ class MaskContext:
         Args:
             view (int): Position of the view, 0 <= view < V.
         """
-        return self._part(
-            self.draws.for_view(view), view * self.batch_size,
-            self.batch_size)
+        rows = slice(view * self.batch_size, (view + 1) * self.batch_size)
+        return self._part(self.draws.for_view(view), rows, self.batch_size,
+                          first_view=self.first_view + view)
+
+    def pick(self, rows: NDArray[np.int64], needs: Needs) -> MaskContext:
+        """Returns the context of some rows, as one view.
+
+        Args:
+            rows (ndarray): (R,) indices on the host, at least one.
+            needs (Needs): What will be looked at; the rest is left out,
+                since picking copies it.
+        """
+        if self.num_layers is not None:
+            needs = needs.resolve(self.num_layers)
+        layers = {*needs.cls_rows, *needs.full}
+        wanted = self.attention and {
+            layer: value for layer, value in self.attention.items()
+            if self.num_layers is None or layer in layers}
+        unread: dict[str, Any] = {
+            name: None for name in _PER_ROW if not getattr(needs, name)}
+        part = replace(self, attention=wanted, **unread)
+        index = to_device(
+            np.asarray(rows, np.int64), torch.device(self.device))
+        return part._part(PickedDraws(self.draws, rows), index, len(rows))
 
     def parts(self) -> Iterator[MaskContext]:
         """Contexts to be worked off one after the other; see `Draws.split`.
@@ -151,7 +203,7 @@ class MaskContext:
             yield self
             return
         for row, part in enumerate(draws):
-            yield self._part(part, row, 1)
+            yield self._part(part, slice(row, row + 1), 1)
 
     def _layer(self, layer: int) -> torch.Tensor:
         if self.attention is None:
@@ -172,13 +224,13 @@ class MaskContext:
                 f'{sorted(self.attention)}')
         return self.attention[key]
 
-    def _part(self, draws: Draws, start: int, count: int) -> MaskContext:
-        """The context of some consecutive rows, as one view."""
-        rows = slice(start, start + count)
+    def _part(self, draws: Draws, rows: slice | torch.Tensor, count: int,
+              **changes: Any) -> MaskContext:
+        """The context of some rows, as one view."""
         attention = self.attention and {
             layer: value[rows] for layer, value in self.attention.items()}
         optional: dict[str, Any] = {
             name: value[rows] for name in _PER_ROW
             if (value := getattr(self, name)) is not None}
         return replace(self, draws=draws, num_views=1, batch_size=count,
-                       attention=attention, **optional)
+                       attention=attention, **optional, **changes)

@@ -25,6 +25,10 @@ class Mask:
         capacity (int): A host integer >= the number of hidden cells of the
             batch. Defaults to all cells; generators that know the count give
             it, so that hidden tokens are gathered without a sync.
+        num_dropped (int, optional): Dropped cells of each row, one host
+            integer for all rows, so that a student may leave them out
+            without a sync. Defaults to 0 without ``dropped``, and otherwise
+            to None, not known.
 
     Raises:
         TypeError: If ``hidden`` or ``dropped`` is not bool.
@@ -40,6 +44,7 @@ class Mask:
     dropped: torch.Tensor | None = None
     boxes: torch.Tensor | None = None
     capacity: int = -1
+    num_dropped: int | None = None
 
     def __post_init__(self) -> None:
         self._check_cells('hidden', self.hidden)
@@ -62,6 +67,15 @@ class Mask:
         if not 0 <= self.capacity <= cells:
             raise ValueError(
                 f'capacity={self.capacity}: allowed is [0, {cells}]')
+        self._check_dropped()
+
+    def _check_dropped(self) -> None:
+        if self.dropped is None and self.num_dropped is None:
+            object.__setattr__(self, 'num_dropped', 0)
+        most = 0 if self.dropped is None else self.dropped[0].numel() - 1
+        if not 0 <= (self.num_dropped or 0) <= most:
+            raise ValueError(
+                f'num_dropped={self.num_dropped}: allowed is [0, {most}]')
 
     @staticmethod
     def _check_cells(name: str, cells: torch.Tensor) -> None:
@@ -94,7 +108,8 @@ class Mask:
         Args:
             masks (Sequence[Mask]): At least one; of one grid, number of
                 channels and kind of boxes. Masks without ``dropped`` drop
-                nothing.
+                nothing. If the rows drop different numbers of cells,
+                ``num_dropped`` is None.
 
         Raises:
             ValueError: If they do not fit together.
@@ -117,10 +132,12 @@ class Mask:
             dropped = torch.cat([
                 torch.zeros_like(mask.hidden) if mask.dropped is None
                 else mask.dropped for mask in masks])
+        counts = {mask.num_dropped for mask in masks}
         return cls(
             torch.cat([mask.hidden for mask in masks]), dropped,
             torch.cat(boxes) if boxes else None,
-            sum(mask.capacity for mask in masks))
+            sum(mask.capacity for mask in masks),
+            counts.pop() if len(counts) == 1 else None)
 
     @property
     def batch(self) -> int:
@@ -176,3 +193,44 @@ class Mask:
         found = torch.nonzero_static(
             self.tokens.flatten(), size=self.capacity, fill_value=-1)[:, 0]
         return found.clamp(min=0), found >= 0
+
+    def keep_ids(self) -> torch.Tensor | None:
+        """Finds the tokens that are not dropped, without waiting.
+
+        Returns:
+            Tensor | None: (M, L - num_dropped) int64, ascending in each row;
+            None if nothing is dropped.
+
+        Raises:
+            ValueError: If the rows drop different or unknown numbers of
+                tokens, or the mask differs between channels.
+        """
+        if self.dropped is None or self.num_dropped == 0:
+            return None
+        if self.num_dropped is None:
+            raise ValueError(
+                'the number of dropped tokens is not known, or differs '
+                'between the rows; all views need one generator that drops '
+                'tokens, or none')
+        length = self.tokens.shape[1]
+        gone = self.dropped.flatten(1).to(torch.uint8)
+        order = torch.sort(gone, dim=1, stable=True).indices
+        return order[:, :length - self.num_dropped]
+
+    def kept_index(self, index: torch.Tensor) -> torch.Tensor:
+        """Where tokens stand once the dropped ones are left out.
+
+        Args:
+            index (Tensor): (R,) int64 into the flattened M L tokens.
+
+        Returns:
+            Tensor: (R,) int64 into the flattened M (L - num_dropped) tokens.
+            What it says of a dropped token has no meaning, but lies inside.
+        """
+        if self.dropped is None or self.num_dropped == 0:
+            return index
+        length = self.tokens.shape[1]
+        place = (~self.dropped.flatten(1)).cumsum(1).sub(1).clamp(min=0)
+        row = index.div(length, rounding_mode='floor')
+        kept = length - (self.num_dropped or 0)
+        return row * kept + place.flatten()[index]

@@ -7,7 +7,6 @@ the same sampler for several independent ratios.
 from __future__ import annotations
 
 import abc
-import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -30,6 +29,11 @@ class RatioSampler(abc.ABC):
 
     # Does the ratio of a row depend on the other rows of the batch?
     batch_coupled: bool = False
+
+    @property
+    @abc.abstractmethod
+    def bounds(self) -> tuple[float, float]:
+        """The smallest and the largest ratio that can come out."""
 
     @abc.abstractmethod
     def __call__(self, context: MaskContext, name: str = 'ratio') -> Ratios:
@@ -86,6 +90,11 @@ def _check_spread(mean: float, var: float) -> None:
                 min(mean, 1.0 - mean) + 1e-9)
 
 
+def _ends(mean: float, var: float) -> tuple[float, float]:
+    """The ends of [mean - var, mean + var] inside [0, 1]."""
+    return max(0.0, mean - var), min(1.0, mean + var)
+
+
 @TASK_UTILS.register_module()
 class FixedRatio(RatioSampler):
     """The same ratio for every row, at every step.
@@ -97,6 +106,10 @@ class FixedRatio(RatioSampler):
     def __init__(self, value: float) -> None:
         check_range('ratio', value, 0.0, 1.0)
         self.value = float(value)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return self.value, self.value
 
     def __call__(self, context: MaskContext, name: str = 'ratio') -> Ratios:
         return np.full(context.rows, self.value)
@@ -123,6 +136,10 @@ class UniformRatio(RatioSampler):
         _check_spread(mean, var)
         check_choice('per', per, PER)
         self.mean, self.var, self.per = float(mean), float(var), per
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return _ends(self.mean, self.var)
 
     def __call__(self, context: MaskContext, name: str = 'ratio') -> Ratios:
         if self.var == 0:
@@ -161,6 +178,11 @@ class ChoiceRatio(RatioSampler):
             _check_spread(mean, var)
         check_choice('per', per, PER)
         self.entries, self.per = tuple(map(tuple, entries)), per
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        lows, highs = zip(*(_ends(*entry) for entry in self.entries))
+        return min(lows), max(highs)
 
     def __call__(self, context: MaskContext, name: str = 'ratio') -> Ratios:
         drawn = np.stack([
@@ -207,6 +229,11 @@ class StratifiedRatio(RatioSampler):
         check_range('prob', prob, 0.0, 1.0)
         self.low, self.high, self.prob = low, high, prob
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        # rounded down, the number of masked rows may fall short of all
+        return (self.low if self.prob == 1 else 0.0), self.high
+
     def __call__(self, context: MaskContext, name: str = 'ratio') -> Ratios:
         ratios = np.zeros(context.rows)
         count = int(context.rows * self.prob)
@@ -218,59 +245,3 @@ class StratifiedRatio(RatioSampler):
         ratios[chosen] = (
             self.low + (np.arange(count) + within[chosen]) * width)
         return ratios
-
-
-@TASK_UTILS.register_module()
-class ScheduledRatio(RatioSampler):
-    r"""Moves from one sampler to another over the run.
-
-    .. math:: r = (1 - w)\, r_{start} + w\, r_{end}
-
-    with w = t ('linear') or :math:`(1 - \cos \pi t) / 2` ('cosine'), t being
-    the share of the optimiser steps that is done. Both ends draw under the
-    same name, so uniform ranges are interpolated as ranges.
-
-    Args:
-        start (RatioSampler | float | Sequence | dict): At the first step.
-        end (RatioSampler | float | Sequence | dict): At the last step.
-        curve (str): 'linear' or 'cosine'. Defaults to 'linear'.
-    """
-
-    def __init__(self, start: RatioLike, end: RatioLike,
-                 curve: str = 'linear') -> None:
-        check_choice('curve', curve, ('linear', 'cosine'))
-        self.start, self.end = build_ratio(start), build_ratio(end)
-        self.curve = curve
-        self.batch_coupled = (
-            self.start.batch_coupled or self.end.batch_coupled)
-
-    def __call__(self, context: MaskContext, name: str = 'ratio') -> Ratios:
-        weight = context.progress.fraction
-        if self.curve == 'cosine':
-            weight = (1 - math.cos(math.pi * weight)) / 2
-        mixed: Ratios = ((1 - weight) * self.start(context, name)
-                         + weight * self.end(context, name))
-        return mixed
-
-
-@TASK_UTILS.register_module()
-class DelayedRatio(RatioSampler):
-    """Hides nothing before an epoch (iBOT's ``pred_start_epoch``).
-
-    Args:
-        ratio (RatioSampler | float | Sequence | dict): From that epoch on.
-        start_epoch (int): First epoch, 0-based, with masks.
-
-    Source: ``get_pred_ratio`` in ``loader.py`` of gkakogeorgiou/attmask.
-    """
-
-    def __init__(self, ratio: RatioLike, start_epoch: int) -> None:
-        if start_epoch < 0:
-            raise ConfigError(f'start_epoch={start_epoch}: must be >= 0')
-        self.ratio, self.start_epoch = build_ratio(ratio), start_epoch
-        self.batch_coupled = self.ratio.batch_coupled
-
-    def __call__(self, context: MaskContext, name: str = 'ratio') -> Ratios:
-        if context.progress.epoch < self.start_epoch:
-            return np.zeros(context.rows)
-        return self.ratio(context, name)

@@ -142,7 +142,14 @@ def apply_probability(draws: Draws, prob: float, name: str = 'apply'
 
 
 class Selector:
-    """A rule that picks tokens by their rank; this one takes the first."""
+    """A rule that picks tokens by their rank; this one takes the first.
+
+    Attributes:
+        exact (bool): Whether as many tokens are hidden as the ratio asks
+            for; otherwise fewer.
+    """
+
+    exact: bool = True
 
     def order(self, scores: torch.Tensor, context: MaskContext
               ) -> torch.Tensor:
@@ -199,6 +206,8 @@ class HintSelector(Selector):
     Source: ``show_hints`` in ``attmask.py`` of gkakogeorgiou/attmask.
     """
 
+    exact = False
+
     def __init__(self, show_max: float = 0.1,
                  show_ratio: float | None = None) -> None:
         check_range('show_max', show_max, 0.0, 1.0)
@@ -226,14 +235,20 @@ class GumbelSelector(Selector):
     Args:
         temperature (float): T > 0 of :func:`gumbel_keys`; small values come
             close to :class:`TopSelector`. Defaults to 1.
+        keep (bool): The tokens drawn first are those that stay visible, and
+            the rest is hidden. Defaults to False: they are hidden.
+
+    Source: see :func:`gumbel_keys`.
     """
 
-    def __init__(self, temperature: float = 1.0) -> None:
+    def __init__(self, temperature: float = 1.0, keep: bool = False) -> None:
         check_range('temperature', temperature, 1e-12, float('inf'))
-        self.temperature = temperature
+        self.temperature, self.keep = temperature, keep
 
     def order(self, scores: torch.Tensor, context: MaskContext
               ) -> torch.Tensor:
         uniform = context.draws.uniform(
             'gumbel', context.length, device=scores.device)
-        return order_tokens(gumbel_keys(scores, uniform, self.temperature))
+        return order_tokens(
+            gumbel_keys(scores, uniform, self.temperature),
+            descending=not self.keep)

@@ -9,7 +9,7 @@ import torch
 
 from mimplug.draws import HashDraws, PythonRandomDraws, SampleKeys
 from mimplug.errors import ConfigError
-from mimplug.masking import MaskContext, Needs
+from mimplug.masking import LayerSpan, MaskContext, Needs
 
 
 class TestNeeds:
@@ -22,6 +22,24 @@ class TestNeeds:
         assert not Needs(features=True).attention
         # Layer 3 is there in full, so its CLS row is not asked for again.
         assert both.resolve(12) == Needs((11,), (3,), saliency=True)
+
+    @pytest.mark.unit
+    def test_heads_are_averaged_only_where_all_agree(self):
+        means = Needs(full=(2, 3), head_mean=(2, 3))
+        assert (means | means).resolve(12) == means
+        for other in (Needs(full=(3,)), Needs(cls_rows=(3,)),
+                      Needs(full=(-9,)), Needs(cls_rows=(-9,))):
+            for both in (means | other, other | means):
+                needs = both.resolve(12)
+                assert (needs.full, needs.head_mean) == ((2, 3), (2,))
+        spans = [Needs(spans=(LayerSpan(0, 3, 'end', mean),))
+                 for mean in (True, False)]
+        assert spans[0].resolve(12).head_mean == (0, 1, 2)
+        assert spans[1].resolve(12).head_mean == ()
+        assert (spans[0] | spans[1]).resolve(12).head_mean == ()
+        # resolved needs can be joined with others that are not
+        joined = (spans[0].resolve(12) | means).resolve(12)
+        assert (joined.full, joined.head_mean) == ((0, 1, 2, 3), (0, 1, 2))
 
     @pytest.mark.unit
     @pytest.mark.parametrize('layer', [12, -13])

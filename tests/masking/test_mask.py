@@ -93,8 +93,69 @@ def test_to_moves_every_part():
     assert some_mask().to('meta').dropped is None
 
 
+def dropping_mask(rows=5, number=3, grid=(2, 4)):
+    """Random cells hidden, ``number`` others dropped, in each row."""
+    generator = torch.Generator().manual_seed(1)
+    order = torch.rand(rows, 8, generator=generator).argsort(1)
+    states = torch.zeros(2, rows, 8, dtype=torch.bool)
+    states[0].scatter_(1, order[:, :2], True)
+    states[1].scatter_(1, order[:, 2:2 + number], True)
+    hidden, dropped = states.reshape(2, rows, 1, *grid)
+    return Mask(hidden, dropped, capacity=2 * rows, num_dropped=number)
+
+
+@pytest.mark.property
+@pytest.mark.parametrize('number', [1, 3, 6])
+def test_dropped_tokens_are_left_out(number, no_sync):
+    mask = dropping_mask(number=number)
+    with no_sync():
+        keep = mask.keep_ids()
+        index, valid = mask.hidden_rows()
+        kept = mask.kept_index(index)
+    wanted = [(~row).nonzero()[:, 0].tolist()
+              for row in mask.dropped.flatten(1)]
+    assert keep.tolist() == wanted
+    assert valid.all()
+    # the same tokens, counted in the whole rows and in the short ones
+    tokens = torch.arange(5 * 8).reshape(5, 8)
+    short = tokens.gather(1, keep).flatten()
+    assert torch.equal(short[kept], tokens.flatten()[index])
+
+
+@pytest.mark.unit
+def test_padding_stays_inside_the_short_rows():
+    mask = dropping_mask(number=6)
+    kept = mask.kept_index(torch.arange(5 * 8))
+    assert kept.min() >= 0
+    assert kept.max() < 5 * 2
+
+
+@pytest.mark.unit
+def test_nothing_is_left_out_without_a_third_state():
+    mask = some_mask()
+    index = torch.tensor([3, 9])
+    assert mask.num_dropped == 0
+    assert mask.keep_ids() is None
+    assert mask.kept_index(index) is index
+    empty = Mask(mask.hidden, torch.zeros_like(mask.hidden), num_dropped=0)
+    assert empty.keep_ids() is None
+    assert empty.kept_index(index) is index
+
+
+@pytest.mark.unit
+def test_rows_that_drop_different_numbers_cannot_be_left_out():
+    mask = Mask.cat([dropping_mask(number=2), dropping_mask(number=3)])
+    assert mask.num_dropped is None
+    with pytest.raises(ValueError, match='differs between the rows'):
+        mask.keep_ids()
+    assert Mask.cat([dropping_mask(), dropping_mask()]).num_dropped == 3
+
+
 @pytest.mark.unit
 @pytest.mark.parametrize('change, error, message', [
+    (dict(num_dropped=1), ValueError, r'num_dropped=1: allowed is \[0, 0\]'),
+    (dict(dropped=torch.zeros(3, 1, 2, 4, dtype=torch.bool), num_dropped=8),
+     ValueError, r'num_dropped=8: allowed is \[0, 7\]'),
     (dict(hidden=torch.zeros(1, 1, 2, 2)), TypeError, 'bool'),
     (dict(hidden=torch.zeros(1, 2, 2, dtype=torch.bool)), ValueError,
      r'\(M, C, Hp, Wp\)'),

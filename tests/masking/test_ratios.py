@@ -218,3 +218,22 @@ def test_no_ratio_before_the_start_epoch(golden, make_context):
         assert set(ratios) == {expected}
     progress = Progress(epoch=5, max_epochs=10)
     assert sampler(make_context(progress=progress)).min() >= 0.1
+
+
+@pytest.mark.property
+@pytest.mark.parametrize('config', [
+    0.4, (0.3, 0.2), (0.9, 0.1), IBOT, [(0.5, 0.1), (0.2, 0.2)],
+    dict(type='StratifiedRatio', low=0.2, high=0.7, prob=1.0),
+    dict(type='StratifiedRatio', low=0.2, high=0.7),
+    dict(type='ScheduledRatio', start=(0.2, 0.1), end=0.8),
+    dict(type='DelayedRatio', ratio=(0.5, 0.1), start_epoch=1),
+    dict(type='DelayedRatio', ratio=(0.5, 0.1), start_epoch=0)])
+def test_bounds_are_tight(config, make_context):
+    """Nothing lies outside, and both ends are nearly reached."""
+    sampler = build_ratio(config)
+    drawn = np.concatenate([
+        sampler(make_context(batch=500, progress=progress))
+        for progress in (Progress(0, 10, 0, 2), Progress(10, 10, 1, 2))])
+    low, high = sampler.bounds
+    assert 0 <= low <= drawn.min() < low + 0.01
+    assert high - 0.01 < drawn.max() <= high <= 1

@@ -9,8 +9,8 @@ import torch
 from mimplug.errors import ConfigError, check_choice
 from mimplug.masking.context import MaskContext
 from mimplug.masking.generators.base import ScoreMask
-from mimplug.masking.needs import Needs
 from mimplug.masking.ratios import RatioLike
+from mimplug.masking.scores import RawScore, Score, build_score
 from mimplug.masking.select import (
     BottomSelector,
     HintSelector,
@@ -22,23 +22,14 @@ from mimplug.registry import TASK_UTILS
 MODES = ('high', 'low', 'hint')
 
 
-def fuse_heads(attention: torch.Tensor) -> torch.Tensor:
-    """Returns the mean over heads, (M, H, L) -> (M, L).
-
-    Half precision is averaged in float32, which keeps apart scores that
-    would become equal otherwise; float64 stays.
-    """
-    if attention.dtype in (torch.float16, torch.bfloat16):
-        attention = attention.float()
-    return attention.mean(1)
-
-
 @TASK_UTILS.register_module()
 class AttentionMask(ScoreMask):
     r"""AttMask: hides the patches that the teacher attends to most.
 
     The score of a patch is the attention of the CLS token to it, averaged
-    over the heads. Of L patches :math:`k = \lfloor L r \rfloor` are hidden:
+    over the heads, or another one of :mod:`mimplug.masking.scores`: heads
+    fused otherwise, earlier layers, rollout. Of L patches
+    :math:`k = \lfloor L r \rfloor` are hidden:
 
     - 'high': those with the largest scores;
     - 'low': those with the smallest ones;
@@ -58,8 +49,11 @@ class AttentionMask(ScoreMask):
         show_max (float): For 'hint'. Defaults to 0.1.
         show_ratio (float, optional): s of 'hint'. By default ``show_max``
             times an independent draw of ``ratio``.
-        layer (int): Layer of the teacher; negative ones count from the end.
-            Defaults to -1.
+        layer (int, optional): Layer of the teacher; negative ones count
+            from the end. Defaults to -1.
+        score (Score | dict, optional): Which patches come first, such as
+            ``dict(type='LogScore', layer=4)``; ``layer`` must then be left
+            out. Defaults to :class:`mimplug.masking.RawScore`.
         select (Selector | dict, optional): Another rule than the three
             modes, such as ``dict(type='GumbelSelector')``; ``mode`` must
             then be left out.
@@ -68,19 +62,27 @@ class AttentionMask(ScoreMask):
         ConfigError: If the mode is unknown or a number out of range.
 
     Source: ``attmask.py`` of gkakogeorgiou/attmask (Kakogeorgiou et al.,
-    ECCV 2022, section 3).
+    ECCV 2022, section 3); other layers and head fusions:
+    ``util/masking/choose_mask.py`` of
+    DimitrisReppas/MIM_on_self-supervision, which draws a ratio for each view
+    of each image, as the defaults here do.
     """
 
-    examples: ClassVar = (
+    provenance: ClassVar[str] = 'code'
+    examples: ClassVar[tuple[Mapping[str, Any], ...]] = (
         {'mode': 'high', 'apply_prob': 1.0},
         {'mode': 'low', 'ratio': 0.4, 'layer': 0},
         {'mode': 'hint', 'show_max': 0.3},
         {'select': {'type': 'GumbelSelector', 'temperature': 0.1}},
+        {'score': {'type': 'LogScore', 'layer': 0}},
+        {'score': {'type': 'PowerScore', 'power': 0.25}, 'mode': 'low'},
+        {'score': {'type': 'LogScore', 'legacy_running_sum': True}},
     )
 
     def __init__(self, mode: str | None = None, ratio: RatioLike = (0.3, 0.2),
                  apply_prob: float = 0.5, *, show_max: float = 0.1,
-                 show_ratio: float | None = None, layer: int = -1,
+                 show_ratio: float | None = None, layer: int | None = None,
+                 score: Score | Mapping[str, Any] | None = None,
                  select: Selector | Mapping[str, Any] | None = None) -> None:
         if select is None:
             select = self._selector(mode or 'high', show_max, show_ratio)
@@ -88,8 +90,15 @@ class AttentionMask(ScoreMask):
             raise ConfigError(
                 f'mode={mode!r} and select={select!r} exclude each other')
         super().__init__(ratio, select=select, apply_prob=apply_prob)
-        self.layer = layer
-        self.needs = Needs(cls_rows=(layer,))
+        if score is not None and layer is not None:
+            raise ConfigError(
+                f'layer={layer} and score={score!r} exclude each other: the '
+                'score has a layer of its own')
+        if score is None:
+            score = RawScore(-1 if layer is None else layer)
+        self.score = build_score(score)
+        self.needs = self.score.needs
+        self.batch_coupled |= self.score.batch_coupled
 
     @staticmethod
     def _selector(mode: str, show_max: float, show_ratio: float | None
@@ -100,4 +109,4 @@ class AttentionMask(ScoreMask):
         return TopSelector() if mode == 'high' else BottomSelector()
 
     def scores(self, context: MaskContext) -> torch.Tensor:
-        return fuse_heads(context.cls_rows(self.layer))
+        return self.score(context)

@@ -10,6 +10,7 @@ import torch
 
 from mimplug.errors import ConfigError, check_range
 from mimplug.masking.build import build_part
+from mimplug.masking.cells import Cells, mask_of_cells
 from mimplug.masking.context import MaskContext
 from mimplug.masking.mask import Mask
 from mimplug.masking.needs import Needs
@@ -21,6 +22,14 @@ from mimplug.masking.select import (
     apply_probability,
     hide_ranks,
 )
+
+# How sure we are that a generator is what its source describes.
+PROVENANCE = {
+    'code': 'the formula was read in the released code',
+    'abstract': 'only summaries were read; details are ours',
+    'memory': 'from general knowledge; numbers are not verified',
+    'ours': 'our own, or a plain combination of parts',
+}
 
 
 class MaskGenerator(abc.ABC):
@@ -38,7 +47,12 @@ class MaskGenerator(abc.ABC):
             cells that its ratio asks for; ``Mask.capacity`` then equals the
             number of hidden cells.
         channels (int): C of the mask, 1 or 3.
-        drops (bool): Whether the mask has a third state, ``dropped``.
+        drops (bool): Whether the mask has a third state, ``dropped``. Each
+            row then drops the same number of cells.
+        keyed (bool): Whether the mask differs from sample to sample, also
+            where nothing that it looks at differs.
+        provenance (str): How sure we are of the formula, one of
+            :data:`PROVENANCE`.
         examples (tuple[Mapping, ...]): Arguments of small working instances,
             with which the tests build the class.
     """
@@ -48,6 +62,8 @@ class MaskGenerator(abc.ABC):
     exact_count: bool = False
     channels: int = 1
     drops: bool = False
+    keyed: bool = True
+    provenance: ClassVar[str] = 'ours'
     examples: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
 
     @abc.abstractmethod
@@ -79,6 +95,26 @@ class MaskGenerator(abc.ABC):
                     'teacher; this model has none')
             self.needs.resolve(num_layers)
 
+    def limits(self, grid: tuple[int, int]) -> tuple[int, int]:
+        """Returns the least and the greatest number of cells that a row hides.
+
+        Args:
+            grid (tuple[int, int]): (Hp, Wp).
+        """
+        return 0, grid[0] * grid[1]
+
+    def drop_counts(self, grid: tuple[int, int]) -> dict[int, int] | None:
+        """Returns how many cells each row drops.
+
+        Args:
+            grid (tuple[int, int]): (Hp, Wp).
+
+        Returns:
+            dict[int, int] | None: First epoch -> number from then on; None
+            if it is not known beforehand.
+        """
+        return None if self.drops else {0: 0}
+
 
 def build_generator(generator: MaskGenerator | Mapping[str, Any]
                     ) -> MaskGenerator:
@@ -96,13 +132,46 @@ def build_generator(generator: MaskGenerator | Mapping[str, Any]
         'mask_generator')
 
 
-class ScoreMask(MaskGenerator):
-    r"""Hides tokens by the rank of a score.
+class RatioMask(MaskGenerator):
+    r"""Hides a share of a row, and keeps the mask with a probability.
+
+    With ratio r a row is to hide :math:`k = \lfloor L r \rfloor` cells
+    (:meth:`counts`), and keeps its mask iff not u > apply_prob.
+
+    Args:
+        ratio (RatioSampler | float | Sequence | dict): See
+            :func:`mimplug.masking.build_ratio`.
+        apply_prob (float): Probability that a row is masked at all.
+            Defaults to 1.
+
+    Raises:
+        ConfigError: If a number is out of range.
+    """
+
+    exact_count = True
+
+    def __init__(self, ratio: RatioLike, *, apply_prob: float = 1.0) -> None:
+        check_range('apply_prob', apply_prob, 0.0, 1.0)
+        self.ratio = build_ratio(ratio)
+        self.apply_prob = apply_prob
+        self.batch_coupled = self.ratio.batch_coupled
+
+    def counts(self, ratios: Ratios, grid: tuple[int, int]) -> Counts:
+        """Returns (M,) int64, how many cells the ratios (M,) ask for."""
+        return (grid[0] * grid[1] * ratios).astype(np.int64)
+
+    def limits(self, grid: tuple[int, int]) -> tuple[int, int]:
+        low, high = self.counts(np.array(self.ratio.bounds), grid).tolist()
+        if self.apply_prob < 1 or not self.exact_count:
+            low = 0
+        return low, high
+
+
+class ScoreMask(RatioMask):
+    """Hides tokens by the rank of a score.
 
     The parts are separate: scores (a subclass) -> ratio -> selection ->
-    application with a probability. With ratio r a row picks
-    :math:`k = \lfloor L r \rfloor` tokens, and keeps its mask iff not
-    u > apply_prob.
+    application with a probability.
 
     Args:
         ratio (RatioSampler | float | Sequence | dict): See
@@ -112,28 +181,20 @@ class ScoreMask(MaskGenerator):
             Defaults to 1.
     """
 
-    exact_count = True
-
     def __init__(self, ratio: RatioLike, *,
                  select: Selector | Mapping[str, Any] | None = None,
                  apply_prob: float = 1.0) -> None:
-        check_range('apply_prob', apply_prob, 0.0, 1.0)
-        self.ratio = build_ratio(ratio)
+        super().__init__(ratio, apply_prob=apply_prob)
         self.select = build_part(
             select or TopSelector(), Selector, 'select')
-        self.apply_prob = apply_prob
-        self.batch_coupled = self.ratio.batch_coupled
+        self.exact_count = self.select.exact
 
     @abc.abstractmethod
     def scores(self, context: MaskContext) -> torch.Tensor:
         """Returns (M, L) floats on the device of the context."""
 
-    def counts(self, ratios: Ratios, context: MaskContext) -> Counts:
-        """Returns (M,) int64, how many tokens the ratios (M,) pick."""
-        return (context.length * ratios).astype(np.int64)
-
     def __call__(self, context: MaskContext) -> Mask:
-        counts = self.counts(self.ratio(context), context)
+        counts = self.counts(self.ratio(context), context.grid)
         ranks = self.select.ranks(counts, context, self.ratio)
         kept = apply_probability(context.draws, self.apply_prob)
         ranks = ranks & kept[:, None]
@@ -141,3 +202,16 @@ class ScoreMask(MaskGenerator):
         hidden = hide_ranks(order, ranks)
         return Mask(hidden.reshape(context.rows, 1, *context.grid),
                     capacity=int(np.count_nonzero(ranks)))
+
+
+class CellMask(RatioMask):
+    """Hides cells that are chosen on the host, so their number is known."""
+
+    @abc.abstractmethod
+    def cells(self, context: MaskContext) -> Cells:
+        """Returns (M, Hp, Wp) bool, True = hidden."""
+
+    def __call__(self, context: MaskContext) -> Mask:
+        kept = apply_probability(context.draws, self.apply_prob)
+        cells = self.cells(context) & kept[:, None, None]
+        return mask_of_cells(cells, context)

@@ -6,19 +6,25 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from mimplug.draws import Draws, to_device
-from mimplug.errors import ConfigError, check_range
+from mimplug.draws import Draws
+from mimplug.errors import check_range
+from mimplug.masking.cells import (
+    Cells,
+    Ints,
+    check_sides,
+    mask_of_cells,
+    rectangles,
+    roll_cells,
+)
 from mimplug.masking.context import MaskContext
-from mimplug.masking.generators.base import MaskGenerator
+from mimplug.masking.generators.base import RatioMask
 from mimplug.masking.mask import Mask
-from mimplug.masking.ratios import RatioLike, Ratios, build_ratio
+from mimplug.masking.ratios import RatioLike, Ratios
 from mimplug.masking.select import apply_probability
 from mimplug.registry import TASK_UTILS
 
-Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
@@ -60,20 +66,17 @@ class _Canvas:
 
     def paint(self, blocks: _Blocks) -> None:
         """Paints each block on the grid of its row (each row once)."""
-        _, height, width = self.cells.shape
-        y, x = np.arange(height), np.arange(width)
-        top, left = blocks.top[:, None], blocks.left[:, None]
-        within_y = (y >= top) & (y < top + blocks.height[:, None])
-        within_x = (x >= left) & (x < left + blocks.width[:, None])
-        cells = self.cells[blocks.rows]
-        cells |= within_y[:, :, None] & within_x[:, None, :]
+        height, width = self.cells.shape[1:]
+        cells = self.cells[blocks.rows] | rectangles(
+            blocks.top, blocks.left, blocks.height, blocks.width,
+            (height, width))
         self.cells[blocks.rows] = cells
         self.sums[blocks.rows, 1:, 1:] = cells.cumsum(
             1, dtype=np.int32).cumsum(2, dtype=np.int32)
 
 
 @TASK_UTILS.register_module()
-class BlockMask(MaskGenerator):
+class BlockMask(RatioMask):
     r"""Hides rectangles until the budget of a row is used up.
 
     With the budget :math:`b = r\, Hp\, Wp` and c cells hidden so far, an
@@ -88,7 +91,7 @@ class BlockMask(MaskGenerator):
     b - c cells. A row ends when its budget is used up or ``attempts``
     attempts in a row failed, so it never exceeds the budget and often falls
     a little short of it. Draws: 'ratio', 'apply', 'block/area',
-    'block/aspect', 'block/top', 'block/left'.
+    'block/aspect', 'block/top', 'block/left', 'roll/y', 'roll/x'.
 
     All rows take an attempt together and finished rows leave. With
     :class:`mimplug.draws.PythonRandomDraws` the rows take turns instead and
@@ -105,49 +108,51 @@ class BlockMask(MaskGenerator):
             (0, 1]; DINOv2 uses 0.5. Defaults to 1.
         min_aspect (float): a in (0, 1]. Defaults to 0.3.
         attempts (int): Failures in a row that end a row. Defaults to 10.
+        roll (bool): Shift the finished mask round the grid, as DINOv3 does.
+            Defaults to False.
 
     Raises:
         ConfigError: If a number is out of range.
 
-    Source: ``ImageFolderMask`` in ``loader.py`` of gkakogeorgiou/attmask;
-    BEiT (Bao et al., ICLR 2022), algorithm 1.
+    Provenance: code. Source: ``ImageFolderMask`` in ``loader.py`` of
+    gkakogeorgiou/attmask; BEiT (Bao et al., ICLR 2022), algorithm 1. DINOv2's
+    masks are these with ``min_area=4``, ``max_area=0.5`` and a
+    :class:`mimplug.masking.StratifiedRatio`.
     """
 
+    provenance = 'code'
+    exact_count = False
     examples: ClassVar = (
         {'ratio': 0.4}, {}, {'ratio': (0.3, 0.2), 'min_area': 4,
-                             'max_area': 0.5, 'apply_prob': 0.5})
+                             'max_area': 0.5, 'apply_prob': 0.5},
+        {'ratio': {'type': 'StratifiedRatio'}, 'min_area': 4,
+         'max_area': 0.5, 'roll': True})
 
     def __init__(self, ratio: RatioLike = ((0.0, 0.0), (0.3, 0.2)), *,
                  apply_prob: float = 1.0, min_area: int | None = None,
                  max_area: float = 1.0, min_aspect: float = 0.3,
-                 attempts: int = 10) -> None:
-        check_range('apply_prob', apply_prob, 0.0, 1.0)
+                 attempts: int = 10, roll: bool = False) -> None:
         check_range('max_area', max_area, 1e-6, 1.0)
         check_range('min_aspect', min_aspect, 1e-6, 1.0)
         check_range('attempts', attempts, 1, 10_000)
         if min_area is not None:
             check_range('min_area', min_area, 1, float('inf'))
-        self.ratio = build_ratio(ratio)
-        self.batch_coupled = self.ratio.batch_coupled
-        self.apply_prob, self.attempts = apply_prob, attempts
+        super().__init__(ratio, apply_prob=apply_prob)
+        self.attempts, self.roll = attempts, roll
         self.min_area, self.max_area = min_area, max_area
         self.log_aspect = (math.log(min_aspect), math.log(1 / min_aspect))
 
     def check(self, grid: tuple[int, int], num_layers: int | None = None
               ) -> None:
         super().check(grid, num_layers)
-        if min(grid) < 2:
-            raise ConfigError(
-                f'grid={grid}: a block is smaller than the grid in both '
-                'directions, so both sides need at least 2 cells')
+        check_sides(grid)
 
     def __call__(self, context: MaskContext) -> Mask:
         cells = np.concatenate(
             [self._cells(part) for part in context.parts()])
-        hidden = to_device(cells[:, None], torch.device(context.device))
-        return Mask(hidden, capacity=int(np.count_nonzero(cells)))
+        return mask_of_cells(cells, context)
 
-    def _cells(self, context: MaskContext) -> NDArray[np.bool_]:
+    def _cells(self, context: MaskContext) -> Cells:
         """(M, Hp, Wp) bool, the hidden cells."""
         ratios: Ratios = self.ratio(context)
         kept = apply_probability(context.draws, self.apply_prob)
@@ -174,6 +179,8 @@ class BlockMask(MaskGenerator):
             unfinished = (hidden < budget) & (failures < self.attempts)
             active = active[unfinished[active]]
             attempt += 1
+        if self.roll:
+            return roll_cells(canvas.cells, context.draws)
         return canvas.cells
 
     def _attempt(self, draws: Draws, rows: Ints, remaining: Floats,

@@ -19,6 +19,10 @@ class NoMask(MaskGenerator):
     """Hides nothing: the baseline without masks."""
 
     exact_count = True
+    keyed = False
+
+    def limits(self, grid: tuple[int, int]) -> tuple[int, int]:
+        return 0, 0
 
     def __call__(self, context: MaskContext) -> Mask:
         return Mask.none(context.rows, context.grid, context.device)
@@ -38,15 +42,16 @@ class RandomMask(ScoreMask):
     gkakogeorgiou/attmask; MAE (He et al., CVPR 2022), section 3.
     """
 
+    provenance = 'code'
     examples: ClassVar = (
         {'ratio': 0.3}, {'ratio': (0.3, 0.2), 'apply_prob': 0.5})
 
     def __init__(self, ratio: RatioLike, *, apply_prob: float = 1.0) -> None:
         super().__init__(ratio, apply_prob=apply_prob)
 
-    def counts(self, ratios: Ratios, context: MaskContext) -> Counts:
+    def counts(self, ratios: Ratios, grid: tuple[int, int]) -> Counts:
         # The reference multiplies in this order, which can round otherwise.
-        height, width = context.grid
+        height, width = grid
         return (ratios * height * width).astype(np.int64)
 
     def scores(self, context: MaskContext) -> torch.Tensor:

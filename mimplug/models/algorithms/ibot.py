@@ -13,11 +13,12 @@ from mimplug.masking import MaskGenerator
 from mimplug.registry import MODELS
 from mimplug.schedules import LinearThenConstant
 
-from ..backbones import Encoded, encode_requested
+from ..backbones import DepthDraws, Encoded, encode_requested
 from ..losses import ClusteringLoss
 from ..requested import group_by_size, token_weights
 from ..teacher import Teacher
 from .masked import MaskedDistillation
+from .pair_term import Pairs, build_pair_term
 
 DEFAULT_TEMPERATURE = dict(start=0.04, final=0.07, warmup_epochs=30)
 
@@ -51,6 +52,12 @@ class IBOT(MaskedDistillation):
         patch_temperature (dict): The same for patches.
         num_globals (int): G, leading views that the teacher sees.
             Defaults to 2.
+        pair_term (dict, optional): Arguments of
+            :class:`~mimplug.models.algorithms.PairTerm`, the contrastive
+            third term ``loss_pair``. Defaults to none.
+        patch_difficulty (dict, optional): Arguments of
+            ``mimplug.PatchDifficulty`` for a generator that hides what is
+            hard, with a term ``loss_difficulty``. Defaults to none.
         legacy_shared_teacher_head (bool): The release's default flags: the
             teacher owns one prototype layer, which starts as the student's
             patch layer and then follows its CLS layer. Defaults to False:
@@ -75,6 +82,8 @@ class IBOT(MaskedDistillation):
     numbers are the reference's.
     """
 
+    leaves_out = True
+
     def __init__(self,
                  backbone: dict,
                  head: dict,
@@ -84,6 +93,8 @@ class IBOT(MaskedDistillation):
                  teacher_temperature: dict | None = None,
                  patch_temperature: dict | None = None,
                  num_globals: int = 2,
+                 pair_term: dict | None = None,
+                 patch_difficulty: dict | None = None,
                  legacy_shared_teacher_head: bool = False,
                  last_block_rule: bool = True,
                  draws_seed: int | None = None,
@@ -91,8 +102,8 @@ class IBOT(MaskedDistillation):
                  init_cfg: dict | None = None) -> None:
         super().__init__(
             backbone, mask_generator, num_globals=num_globals,
-            draws_seed=draws_seed, data_preprocessor=data_preprocessor,
-            init_cfg=init_cfg)
+            patch_difficulty=patch_difficulty, draws_seed=draws_seed,
+            data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.legacy_shared_teacher_head = legacy_shared_teacher_head
         self.last_block_rule = last_block_rule
         head = dict(head)
@@ -112,6 +123,7 @@ class IBOT(MaskedDistillation):
             **(teacher_temperature or DEFAULT_TEMPERATURE))
         self.patch_temperature = LinearThenConstant(
             **(patch_temperature or DEFAULT_TEMPERATURE))
+        self.pair_term = build_pair_term(pair_term, self)
 
     def _check_head(self) -> None:
         """Refuses heads whose numbers would not be the paper's."""
@@ -137,14 +149,17 @@ class IBOT(MaskedDistillation):
             self.teacher.head.last_layer.load_state_dict(
                 self.head.last_layer2.state_dict())
 
-    def step_end(self, momentum: float) -> None:
+    def step_end(self, momentum: float,
+                 finite: Tensor | None = None) -> None:
         """Moves teacher and centres; called after each optimiser step.
 
         Args:
             momentum (float): Share kept from the teacher, in [0, 1].
+            finite (Tensor, optional): Bool scalar on the device; where it
+                is False nothing moves. None: as True.
         """
-        self.teacher.update(self, momentum)
-        self.loss_module.step()
+        self.teacher.update(self, momentum, finite)
+        self.loss_module.step(finite)
 
     def loss(self, inputs: Sequence[Tensor],
              data_samples: Sequence | None = None) -> dict[str, Tensor]:
@@ -157,7 +172,8 @@ class IBOT(MaskedDistillation):
                 their ``sample_key``.
 
         Returns:
-            dict: ``loss_cls``, ``loss_patch`` (weighted) and, for the log,
+            dict: ``loss_cls``, ``loss_patch`` (weighted), ``loss_pair`` and
+            ``loss_difficulty`` if there are such terms and, for the log,
             ``raw/agreement`` (share of images whose strongest prototype is
             the same in teacher view 0 and student view 1) and
             ``raw/hidden`` (share of hidden patches).
@@ -174,11 +190,16 @@ class IBOT(MaskedDistillation):
             inputs, data_samples, [len(images), *map(len, local_views)])
         with torch.no_grad():
             teacher = self.teacher.backbone.encode(
-                images, cls_rows=self.needs.cls_rows, full=self.needs.full)
+                images, cls_rows=self.needs.cls_rows, full=self.needs.full,
+                head_mean=self.needs.head_mean)
         mask = self.make_mask(images, teacher, data_samples)
         index, valid = mask.hidden_rows()
-        cls, hidden = self._student(
-            images, drops.pop(0), hidden=mask.tokens, patches=index)
+        pairs = self._pairs(images, teacher, data_samples)
+        cls, patches = self._student(
+            images, drops.pop(0), hidden=mask.tokens,
+            patches=mask.kept_index(index if pairs is None else torch.cat(
+                (index, pairs.student))), keep_ids=mask.keep_ids())
+        hidden, paired = patches.tensor_split([len(index)])
         cls = torch.cat([cls] + [
             self._student(views, drop)[0]
             for views, drop in zip(local_views, drops)
@@ -186,17 +207,34 @@ class IBOT(MaskedDistillation):
         with cached():  # weight-normed prototypes are computed once
             target_cls, target_patch = self._targets(teacher, index)
             weight = token_weights(mask, index, valid, dtype=cls.dtype)
-            losses = self._losses(
+            losses, terms = self._losses(
                 cls, hidden, target_cls, target_patch, weight)
+            if self.patch_difficulty is not None:
+                losses['loss_difficulty'] = self.patch_difficulty.loss(
+                    teacher.patches, mask, (index, valid), terms)
+            if self.pair_term is not None and pairs is not None:
+                losses['loss_pair'] = self.pair_term(
+                    pairs, paired, teacher.patches,
+                    heads=(self.head, self.teacher.head),
+                    clustering=self.loss_module,
+                    temperature=self.patch_temperature(self.progress.epoch))
         losses['raw/hidden'] = mask.tokens.float().mean()
         return losses
 
-    def _student(self, images: Tensor, drop_path: Tensor | None,
-                 **requested: Tensor) -> tuple[Tensor, Tensor]:
+    def _student(self, images: Tensor, drop_path: DepthDraws,
+                 **requested: Tensor | None) -> tuple[Tensor, Tensor]:
         """CLS tokens (rows, D) and requested patches (R, D)."""
         return encode_requested(
             self.backbone, images, drop_path=drop_path,
             last_block_rule=self.last_block_rule, **requested)
+
+    def _pairs(self, images: Tensor, teacher: Encoded,
+               data_samples: Sequence | None) -> Pairs | None:
+        """Patches of the third term, if there is one."""
+        if self.pair_term is None:
+            return None
+        return self.pair_term.select(self.mask_context(
+            images, teacher, data_samples, self.num_globals))
 
     @torch.no_grad()
     def _targets(self, teacher: Encoded,
@@ -210,22 +248,24 @@ class IBOT(MaskedDistillation):
         return cls, head.patch_logits(z_patch[index])
 
     def _losses(self, cls: Tensor, hidden: Tensor, target_cls: Tensor,
-                target_patch: Tensor, weight: Tensor) -> dict[str, Tensor]:
-        """CLS term over views, patch term over hidden tokens."""
+                target_patch: Tensor, weight: Tensor
+                ) -> tuple[dict[str, Tensor], Tensor]:
+        """CLS term over views, patch term over hidden tokens; its parts."""
         epoch, head = self.progress.epoch, self.head
         logits = head.cls_logits(head.project(cls)).unflatten(
             0, (-1, target_cls.shape[1]))
+        terms = self.loss_module.patch_terms(
+            head.patch_logits(head.project(hidden)), target_patch,
+            self.patch_temperature(epoch))
         losses = dict(
             loss_cls=self.loss_module.cls_loss(
                 logits, target_cls, self.teacher_temperature(epoch)),
-            loss_patch=self.loss_module.patch_loss(
-                head.patch_logits(head.project(hidden)), target_patch, weight,
-                self.patch_temperature(epoch)))
+            loss_patch=self.loss_module.weigh_patches(terms, weight))
         with torch.no_grad():
             same = target_cls[0].argmax(-1) == logits[
                 min(1, len(logits) - 1)].argmax(-1)
             losses['raw/agreement'] = same.float().mean()
-        return losses
+        return losses, terms
 
     def _observe(self, z_cls: Tensor, z_patch: Tensor) -> None:
         """Mean logits for the centres: prototypes are linear in z."""

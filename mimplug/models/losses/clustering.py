@@ -30,8 +30,8 @@ def sharpen(logits: Tensor, center: Tensor, temperature: float) -> Tensor:
     return centred.div_(temperature).softmax(dim=-1)
 
 
-def cross_view_loss(student: Tensor, target: Tensor,
-                    temperature: float) -> Tensor:
+def cross_view_loss(student: Tensor, target: Tensor, temperature: float,
+                    weights: Tensor | None = None) -> Tensor:
     r"""Mean cross-entropy over all pairs of different views.
 
     .. math::
@@ -46,6 +46,8 @@ def cross_view_loss(student: Tensor, target: Tensor,
             the teacher's.
         target (Tensor): Teacher probabilities P (G, B, K), 1 <= G <= V.
         temperature (float): :math:`\tau_s` > 0.
+        weights (Tensor, optional): (V, G), w[v][q] in place of the mean over
+            pairs, as :func:`multi_view_weights` gives them.
 
     Returns:
         Tensor: Scalar. 0 if there is no pair (G = V = 1).
@@ -56,9 +58,29 @@ def cross_view_loss(student: Tensor, target: Tensor,
     scores = at_least_float32(student) / temperature
     dots = torch.einsum('qbk,vbk->qvb', target, scores)
     terms = scores.logsumexp(dim=-1) - dots
+    if weights is not None:
+        return (terms.mean(-1) * weights.T).sum()
     same = terms.diagonal().sum(-1)
     pairs = max(1, num_global * (num_views - 1))
     return (terms.sum((0, 1)) - same).mean() / pairs
+
+
+def token_terms(student: Tensor, target: Tensor,
+                temperature: float) -> Tensor:
+    r"""Cross-entropy of each token.
+
+    .. math:: -P_r \cdot \log softmax(s_r / \tau_s)
+
+    Args:
+        student (Tensor): Student logits (R, K).
+        target (Tensor): Teacher probabilities P (R, K).
+        temperature (float): :math:`\tau_s` > 0.
+
+    Returns:
+        Tensor: (R,).
+    """
+    scores = at_least_float32(student) / temperature
+    return scores.logsumexp(dim=-1) - (target * scores).sum(-1)
 
 
 def weighted_token_loss(student: Tensor, target: Tensor, weight: Tensor,
@@ -77,9 +99,7 @@ def weighted_token_loss(student: Tensor, target: Tensor, weight: Tensor,
     Returns:
         Tensor: Scalar; 0 for R = 0.
     """
-    scores = at_least_float32(student) / temperature
-    terms = scores.logsumexp(dim=-1) - (target * scores).sum(-1)
-    return (terms * weight).sum()
+    return (token_terms(student, target, temperature) * weight).sum()
 
 
 @MODELS.register_module()
@@ -93,12 +113,13 @@ class ClusteringLoss(BaseModule):
 
     Losses read the centres of the last optimiser step. :meth:`observe` adds
     the teacher logits of a micro-batch; :meth:`step` moves both centres once
-    an optimiser step, in one collective.
+    an optimiser step, in one collective; a centre never takes up a value that
+    is not finite.
 
     Args:
         num_prototypes (int): K, size of CLS logits.
-        patch_prototypes (int, optional): K', size of patch logits. Defaults
-            to K.
+        patch_prototypes (int, optional): K', size of patch logits; 0: there
+            is no patch term. Defaults to K.
         student_temperature (float): :math:`\tau_s` > 0. Defaults to 0.1.
         center_momentum (float): :math:`\mu` of the CLS centre, in [0, 1].
             Defaults to 0.9.
@@ -126,7 +147,8 @@ class ClusteringLoss(BaseModule):
                  cls_weight: float = 1.0,
                  patch_weight: float = 1.0) -> None:
         super().__init__()
-        patch_prototypes = patch_prototypes or num_prototypes
+        if patch_prototypes is None:
+            patch_prototypes = num_prototypes
         if student_temperature <= 0:
             raise ConfigError(
                 f'student_temperature={student_temperature}: must be > 0')
@@ -144,14 +166,16 @@ class ClusteringLoss(BaseModule):
         self.pending: Tensor | None = None
         self.observed = 0
 
-    def cls_loss(self, student: Tensor, teacher: Tensor,
-                 temperature: float) -> Tensor:
+    def cls_loss(self, student: Tensor, teacher: Tensor, temperature: float,
+                 weights: Tensor | None = None) -> Tensor:
         """CLS term of all pairs of different views, times its weight.
 
         Args:
             student (Tensor): (V, B, K) raw logits, global views first.
             teacher (Tensor): (G, B, K) raw logits of the global views.
             temperature (float): Teacher temperature > 0.
+            weights (Tensor, optional): (V, G), of the pairs; see
+                :func:`cross_view_loss`.
 
         Returns:
             Tensor: Scalar.
@@ -159,7 +183,8 @@ class ClusteringLoss(BaseModule):
         with torch.autocast(student.device.type, enabled=False):
             with torch.no_grad():
                 target = sharpen(teacher, self.cls_center, temperature)
-            loss = cross_view_loss(student, target, self.student_temperature)
+            loss = cross_view_loss(student, target, self.student_temperature,
+                                   weights)
         return loss * self.weights[0]
 
     def patch_loss(self, student: Tensor, teacher: Tensor, weight: Tensor,
@@ -176,41 +201,63 @@ class ClusteringLoss(BaseModule):
         Returns:
             Tensor: Scalar; exactly 0 if no token is hidden.
         """
+        return self.weigh_patches(
+            self.patch_terms(student, teacher, temperature), weight)
+
+    def patch_terms(self, student: Tensor, teacher: Tensor,
+                    temperature: float) -> Tensor:
+        """Cross-entropy (R,) of each requested token; see `patch_loss`."""
         with torch.autocast(student.device.type, enabled=False):
             with torch.no_grad():
                 target = sharpen(teacher, self.patch_center, temperature)
-            loss = weighted_token_loss(student, target, weight,
-                                       self.student_temperature)
-        return loss * self.weights[1]
+            return token_terms(student, target, self.student_temperature)
+
+    def weigh_patches(self, terms: Tensor, weight: Tensor) -> Tensor:
+        """Patch term of :meth:`patch_terms` (R,) and weights (R,)."""
+        return (terms * weight).sum() * self.weights[1]
 
     @torch.no_grad()
-    def observe(self, cls_mean: Tensor, patch_mean: Tensor) -> None:
+    def observe(self, cls_mean: Tensor,
+                patch_mean: Tensor | None = None) -> None:
         """Adds one micro-batch to the pending centre update.
 
         Args:
             cls_mean (Tensor): Mean raw teacher CLS logits (K,).
-            patch_mean (Tensor): Mean raw teacher patch logits (K',) over all
-                tokens, hidden or not.
+            patch_mean (Tensor, optional): Mean raw teacher patch logits
+                (K',) over all tokens, hidden or not. None without patch
+                term.
         """
+        if patch_mean is None:
+            patch_mean = cls_mean[:0]
         means = torch.cat((cls_mean, patch_mean)).to(self.cls_center.dtype)
         self.pending = means if self.pending is None else self.pending + means
         self.observed += 1
 
     @torch.no_grad()
-    def step(self) -> None:
+    def step(self, finite: Tensor | None = None) -> None:
         """Moves both centres to the mean of what was observed, on all ranks.
 
-        Does nothing if nothing was observed.
+        What was observed is used up, whether it moved them or not. Does
+        nothing if nothing was observed.
+
+        Args:
+            finite (Tensor, optional): Bool scalar on the device, equal on
+                all ranks: False if the optimiser step was skipped. None: as
+                True.
         """
         if self.pending is None:
             return
         mean = self.pending / self.observed
+        self.pending, self.observed = None, 0
         dist.all_reduce(mean, op='mean')
+        # teacher logits can overflow where no loss looks at them
+        good = mean.isfinite().all()
+        if finite is not None:
+            good &= finite
         parts = mean.split([len(self.cls_center), len(self.patch_center)])
         centers = (self.cls_center, self.patch_center)
         for center, part, momentum in zip(centers, parts, self.momenta):
-            center.lerp_(part, 1.0 - momentum)
-        self.pending, self.observed = None, 0
+            center.lerp_(torch.where(good, part, center), 1.0 - momentum)
 
     def extra_repr(self) -> str:
         """Temperatures, momenta and weights."""

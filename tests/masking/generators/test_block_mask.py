@@ -99,3 +99,21 @@ def test_default_is_the_published_setting():
     entries = BlockMask().ratio.entries
     assert entries == ((0.0, 0.0), (0.3, 0.2))
     assert isinstance(BlockMask((0.3, 0.2)).ratio, UniformRatio)
+
+
+@pytest.mark.property
+def test_rolling_only_shifts(make_context):
+    """DINOv3's option: the same blocks, cut at the border and continued."""
+    context = make_context(batch=400, views=1, grid=(6, 6))
+    plain, rolled = (BlockMask(0.5, roll=roll)(context) for roll in (
+        False, True))
+    assert rolled.capacity == plain.capacity
+    shifts = context.draws.row_integers('roll/y', 0, 5)
+    sideways = context.draws.row_integers('roll/x', 0, 5)
+    for row in range(20):
+        expected = plain.hidden[row, 0].roll(
+            (int(shifts[row]), int(sideways[row])), (0, 1))
+        assert (rolled.hidden[row, 0] == expected).all()
+    # blocks lie in the middle more often than in corners
+    assert plain.hidden.float().mean(0).std() > 0.05
+    assert rolled.hidden.float().mean(0).std() < 0.04

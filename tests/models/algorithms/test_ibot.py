@@ -1,6 +1,7 @@
 """The iBOT algorithm: batches, draws, precision."""
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from toy_ibot import (
@@ -146,7 +147,8 @@ class TestDraws:
         assert torch.equal(part.unflatten(0, (2, 2)),
                            whole.unflatten(0, (2, 4))[:, order])
         whole, part = (
-            torch.cat(model.drop_path_draws(v, s, [len(s)] * 3))
+            torch.tensor(np.concatenate(
+                model.drop_path_draws(v, s, [len(s)] * 3)))
             for v, s in ((views, samples), (some, chosen)))
         assert torch.equal(part.unflatten(0, (3, 2)),
                            whole.unflatten(0, (3, 4))[:, order])

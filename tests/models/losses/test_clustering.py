@@ -204,6 +204,36 @@ class TestCenters:
         assert torch.equal(before, loss.cls_center)
 
     @pytest.mark.unit
+    @pytest.mark.parametrize('momentum', [0.0, 0.9])
+    def test_a_skipped_step_moves_nothing_and_leaves_nothing(self, momentum):
+        loss = ClusteringLoss(4, 3, center_momentum=momentum,
+                              patch_center_momentum=momentum)
+        loss.observe(torch.ones(4), torch.ones(3))
+        loss.step(torch.tensor(True))
+        before = loss.cls_center.clone(), loss.patch_center.clone()
+        for finite, value in ((False, 7.0), (False, float('nan')),
+                              (True, float('inf'))):
+            loss.observe(torch.full((4,), value), torch.ones(3))
+            loss.step(torch.tensor(finite))
+            assert loss.pending is None
+            assert loss.observed == 0
+            assert torch.equal(loss.cls_center, before[0])
+            assert torch.equal(loss.patch_center, before[1])
+        loss.observe(torch.full((4,), 2.0), torch.ones(3))
+        loss.step(torch.tensor(True))
+        torch.testing.assert_close(
+            loss.cls_center, momentum * before[0] + (1 - momentum) * 2)
+
+    @pytest.mark.unit
+    def test_flag_of_a_finite_step_changes_no_bit(self):
+        one, two = ClusteringLoss(4), ClusteringLoss(4)
+        for loss, flag in ((one, None), (two, torch.tensor(True))):
+            loss.observe(torch.linspace(-1, 1, 4), torch.linspace(0, 3, 4))
+            loss.step(flag)
+        assert torch.equal(one.cls_center, two.cls_center)
+        assert torch.equal(one.patch_center, two.patch_center)
+
+    @pytest.mark.unit
     def test_own_momenta(self):
         loss = ClusteringLoss(2, center_momentum=0.5,
                               patch_center_momentum=1.0)
