@@ -16,25 +16,13 @@ from mmpretrain.models.backbones.vision_transformer import (
 from mmpretrain.models.utils import MultiheadAttention
 from torch import Tensor, nn
 
+from .depth import BlockDepth, add_branch, row_factors
+
 
 class BlockOutput(NamedTuple):
     """Tokens (M, T, D) and, if asked for, softmaxed attention."""
     tokens: Tensor
     attention: Tensor | None
-
-
-def drop_path_scale(uniform: Tensor, rate: float) -> Tensor:
-    """Per-sample factors of stochastic depth.
-
-    Args:
-        uniform (Tensor): Draws in [0, 1), any shape.
-        rate (float): Probability that a sample skips the branch, in [0, 1).
-
-    Returns:
-        Tensor: 0 where ``uniform < rate``, else ``1 / (1 - rate)``; same
-        shape.
-    """
-    return (uniform >= rate).to(uniform.dtype) / (1.0 - rate)
 
 
 def attention_weights(query: Tensor, key: Tensor) -> Tensor:
@@ -59,17 +47,17 @@ def _attend(attn: MultiheadAttention, x: Tensor,
     q, k, v = attn.qkv(x).reshape(
         rows, length, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
     weights = None
-    if want == 'full' and not attn.attn_drop:
-        weights = attention_weights(q, k)
-        out = weights.to(v.dtype) @ v
-    else:
-        if want is not None:
-            part = q if want == 'full' else q[:, :, :1]
-            weights = attention_weights(part, k)
+    if want is not None:
+        weights = attention_weights(q[:, :, :1] if want == 'cls' else q, k)
+    if weights is None or want == 'cls' or attn.attn_drop:
         dropout = attn.attn_drop if attn.training else 0.0
         out = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
-    if want == 'cls' and weights is not None:
+    else:
+        out = weights.to(v.dtype) @ v
+    if weights is not None and want == 'cls':
         weights = weights[:, :, 0]
+    elif weights is not None and want == 'mean':
+        weights = weights.mean(1, keepdim=True)
     out = attn.proj(out.transpose(1, 2).reshape(rows, length, width))
     return attn.gamma1(attn.proj_drop(out)), weights
 
@@ -83,7 +71,7 @@ def feed_forward(layer: TransformerEncoderLayer, x: Tensor) -> Tensor:
 
 
 def run_block(layer: TransformerEncoderLayer, x: Tensor,
-              scale: Tensor | None = None,
+              depth: BlockDepth = None,
               want: str | None = None) -> BlockOutput:
     r"""Pre-norm block on the parameters of an MMPretrain layer.
 
@@ -94,23 +82,29 @@ def run_block(layer: TransformerEncoderLayer, x: Tensor,
         layer (TransformerEncoderLayer): Of ``mmpretrain``, its own drop path
             rate 0.
         x (Tensor): Tokens (M, T, D), CLS first.
-        scale (Tensor, optional): Stochastic-depth factors (M, 2) of the two
-            branches. None: both 1.
+        depth (Tensor | tuple[KeptRows, KeptRows], optional):
+            Stochastic-depth factors (M, 2) of the two branches, or the rows
+            on which each of them runs. None: both factors 1.
         want (str, optional): ``'cls'`` for the row of the CLS query,
-            ``'full'`` for the whole matrix. None: no attention.
+            ``'full'`` for the whole matrix, ``'mean'`` for its mean over the
+            heads. None: no attention.
 
     Returns:
         BlockOutput: tokens (M, T, D); attention (M, H, T) for ``'cls'``,
-        (M, H, T, T) for ``'full'``, else None.
+        (M, H, T, T) for ``'full'``, (M, 1, T, T) for ``'mean'``, else None.
 
     Source: Block and Attention of ``models/vision_transformer.py`` in
     gkakogeorgiou/attmask.
     """
-    out, weights = _attend(layer.attn, layer.ln1(x), want)
-    if scale is not None:
-        out = out * scale[:, 0, None, None].to(out.dtype)
-    x = x + out
-    out = feed_forward(layer, x)
-    if scale is not None:
-        out = out * scale[:, 1, None, None].to(out.dtype)
-    return BlockOutput(x + out, weights)
+    weights: Tensor | None = None
+
+    def attention(rows: Tensor) -> Tensor:
+        nonlocal weights
+        out, weights = _attend(layer.attn, layer.ln1(rows), want)
+        return out
+
+    # attention is returned for all rows, so all of them run
+    x = add_branch(x, attention,
+                   depth if want is None else row_factors(depth, x), 0)
+    x = add_branch(x, lambda rows: feed_forward(layer, rows), depth, 1)
+    return BlockOutput(x, weights)

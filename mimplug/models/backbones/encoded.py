@@ -17,7 +17,8 @@ class Encoded:
             tokens and the others are the last block's output.
         grid (tuple[int, int]): Patch grid (Hp, Wp), before ``keep_ids``.
         attention (Mapping): Absolute layer index to softmaxed attention,
-            (M, H, 1 + L) CLS rows or (M, H, 1 + L, 1 + L) matrices.
+            (M, H, 1 + L) CLS rows or (M, H, 1 + L, 1 + L) matrices, H = 1
+            for those averaged over the heads.
         intermediates (Mapping): Absolute layer index to the tokens after that
             layer and the final norm, (M, 1 + L, D).
     """

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,10 @@ from mimplug.errors import ConfigError, check_range
 from mimplug.masking.needs import absolute_layer
 from mimplug.registry import MODELS
 
-from .block import BlockOutput, drop_path_scale, run_block
+from .block import BlockOutput
+from .depth import BlockDepth, DepthDraws, depth_of_blocks
 from .encoded import Encoded
+from .masked_block import MaskedBlock
 from .pos_embed import resize_pos_embed_by_scale
 
 
@@ -43,6 +46,10 @@ class MaskedViT(VisionTransformer):
         in_channels (int): Image channels. Defaults to 3.
         drop_path_rate (float): Stochastic depth of the last block, rising
             linearly from 0, in [0, 1). Defaults to 0.
+        skip_dropped (bool, optional): Run a branch on the rows it keeps only:
+            saves half of ``drop_path_rate`` of the work, costs copies of
+            rows, gives the same numbers. None: on the CPU; a GPU is faster at
+            products than at copies, and ``mimplug.CompileHook`` says False.
         with_mask_token (bool): Own a mask token (1, D), initialised to zeros;
             a student has one, a teacher has not. Defaults to True.
         interpolate_offset (float, optional): Resize the position embedding as
@@ -61,8 +68,7 @@ class MaskedViT(VisionTransformer):
 
     Source: ``models/vision_transformer.py`` of gkakogeorgiou/attmask (ECCV
     2022). Weights start as there: truncated normal 0.02 for linear layers,
-    position embedding and CLS, zero biases, PyTorch's default for the patch
-    convolution.
+    positions and CLS, zero biases, PyTorch's default for the convolution.
     """
 
     def __init__(self,
@@ -72,6 +78,7 @@ class MaskedViT(VisionTransformer):
                  in_channels: int = 3,
                  *,
                  drop_path_rate: float = 0.0,
+                 skip_dropped: bool | None = None,
                  with_mask_token: bool = True,
                  interpolate_offset: float | None = None,
                  with_cp: bool = False,
@@ -84,6 +91,7 @@ class MaskedViT(VisionTransformer):
                          in_channels=in_channels, drop_path_rate=0.0, **kwargs)
         self._check_layers()
         self.patch_size = patch_size
+        self.skip_dropped = skip_dropped
         self.with_cp = with_cp
         self.interpolate_offset = interpolate_offset
         self.drop_path_rates: list[float] = np.linspace(
@@ -92,13 +100,14 @@ class MaskedViT(VisionTransformer):
             torch.zeros(1, self.embed_dims)) if with_mask_token else None
 
     def _check_layers(self) -> None:
-        """Refuses layers whose own forward would differ from ours."""
+        """Takes over the layers; refuses what our forward would not do."""
         for layer in self.layers:
             drop_path = layer.attn.out_drop.drop_prob
             if not hasattr(layer.ffn, 'layers') or drop_path:
                 raise ConfigError(
                     "layer_cfgs: only ffn_type='origin', and drop_path_rate "
                     'belongs to the backbone')
+            MaskedBlock.adopt(layer)
 
     def init_weights(self) -> None:
         """Draws the reference's initial weights, then runs ``init_cfg``."""
@@ -181,8 +190,9 @@ class MaskedViT(VisionTransformer):
                keep_ids: Tensor | None = None,
                cls_rows: Sequence[int] = (),
                full: Sequence[int] = (),
+               head_mean: Sequence[int] = (),
                intermediates: Sequence[int] = (),
-               drop_path: Tensor | None = None) -> Encoded:
+               drop_path: DepthDraws = None) -> Encoded:
         """Runs the network and returns everything asked for.
 
         Args:
@@ -191,13 +201,14 @@ class MaskedViT(VisionTransformer):
             keep_ids (Tensor, optional): int64 (M, Lk): only these patches
                 enter the blocks.
             cls_rows (Sequence[int]): Layers (negative from the end) whose CLS
-                attention row (M, H, 1 + L) is returned; fused attention still
-                computes the values.
+                attention row (M, H, 1 + L) is returned, at little cost.
             full (Sequence[int]): Layers whose attention matrix is returned.
+            head_mean (Sequence[int]): The same, averaged over the heads.
             intermediates (Sequence[int]): Layers whose normed output, too.
-            drop_path (Tensor, optional): Uniform draws (M, num_layers, 2) in
-                [0, 1) for stochastic depth. None while training: drawn from
-                PyTorch's global generator, as stock layers do.
+            drop_path (Tensor | ndarray, optional): Uniform draws
+                (M, num_layers, 2) in [0, 1) for stochastic depth; only of an
+                ndarray, known to the host, dropped rows can be skipped.
+                None while training: PyTorch's global generator.
 
         Returns:
             Encoded: Tokens, grid, attention and intermediates.
@@ -206,61 +217,55 @@ class MaskedViT(VisionTransformer):
             ConfigError: A layer index that does not exist.
             ValueError: A mask that does not fit.
         """
-        depth = self.num_layers
-        want = {absolute_layer(i, depth): 'cls' for i in cls_rows}
-        want.update({absolute_layer(i, depth): 'full' for i in full})
-        keep = {absolute_layer(i, depth) for i in intermediates}
+        count = self.num_layers
+        want = {absolute_layer(i, count): 'cls' for i in cls_rows}
+        want.update({absolute_layer(i, count): 'full' for i in full})
+        want.update({absolute_layer(i, count): 'mean' for i in head_mean})
+        keep = {absolute_layer(i, count) for i in intermediates}
         x, grid = self.embed(images, hidden, keep_ids)
-        scale = self.drop_path_scales(x, drop_path)
+        depth = self.block_depths(x, drop_path)
         attention, outputs = {}, {}
-        for i, layer in enumerate(self.layers):
-            out = self._run(layer, x, _at(scale, i), want.get(i))
-            x = out.tokens
-            if out.attention is not None:
-                attention[i] = out.attention
+        for i in range(count):
+            x, weights = self.run_layer(i, x, depth[i], want.get(i))
+            if weights is not None:
+                attention[i] = weights
             if i in keep:
                 outputs[i] = self.final_norm_of(x)
         return Encoded(self._pool(self.final_norm_of(x)), grid, attention,
                        outputs)
 
-    def run_blocks(self, x: Tensor, scale: Tensor | None = None, *,
+    def run_blocks(self, x: Tensor, depth: Sequence[BlockDepth], *,
                    start: int = 0, stop: int | None = None) -> Tensor:
         """Blocks ``start`` to ``stop - 1``: tokens (M, T, D) to the same.
 
-        ``scale`` are the factors of :meth:`drop_path_scales`.
+        ``depth`` is that of all blocks, from :meth:`block_depths`.
         """
-        for i, layer in list(enumerate(self.layers))[start:stop]:
-            x = self._run(layer, x, _at(scale, i)).tokens
+        for i in range(self.num_layers)[start:stop]:
+            x = self.run_layer(i, x, depth[i])[0]
         return x
 
-    @property
-    def recompute(self) -> bool:
-        """Whether activations are recomputed in the backward pass."""
-        return self.with_cp and self.training and torch.is_grad_enabled()
+    def run_layer(self, layer: int, x: Tensor, *args: Any) -> BlockOutput:
+        """One block, recomputed in the backward pass with ``with_cp``.
 
-    def _run(self, layer: nn.Module, x: Tensor, scale: Tensor | None,
-             want: str | None = None) -> BlockOutput:
-        """One block, recomputed in the backward pass if asked for."""
-        if self.recompute:
-            out: BlockOutput = checkpoint(
-                run_block, layer, x, scale, want, use_reentrant=False)
-            return out
-        return run_block(layer, x, scale, want)
-
-    def drop_path_scales(self, x: Tensor,
-                         uniform: Tensor | None) -> Tensor | None:
-        """Factors (M, num_layers, 2) of stochastic depth, or None for ones.
-
-        ``uniform`` are draws of that shape in [0, 1); None: PyTorch's global
-        generator, for the rows of x (M, T, D).
+        ``args`` are those of :meth:`MaskedBlock.forward` after ``x``.
         """
+        block = self.layers[layer]
+        if self.with_cp and self.training and torch.is_grad_enabled():
+            block = partial(checkpoint, block, use_reentrant=False)
+        return BlockOutput(*block(x, *args))
+
+    def block_depths(self, x: Tensor,
+                     uniform: DepthDraws) -> list[BlockDepth]:
+        """Depth of each block for x (M, T, D); draws as in :meth:`encode`."""
         if not self.training or self.drop_path_rates[-1] == 0:
-            return None
-        if uniform is None:
-            uniform = torch.rand(
-                x.shape[0], self.num_layers, 2, device=x.device)
-        return torch.stack(list(map(
-            drop_path_scale, uniform.unbind(1), self.drop_path_rates)), dim=1)
+            return [None] * self.num_layers
+        return depth_of_blocks(x, uniform, self.drop_path_rates,
+                               skip=self.skips_on(x.device))
+
+    def skips_on(self, device: torch.device) -> bool:
+        """Whether dropped rows are left out there, by ``skip_dropped``."""
+        skip = self.skip_dropped
+        return device.type == 'cpu' if skip is None else skip
 
     def final_norm_of(self, x: Tensor) -> Tensor:
         """Final norm of tokens (…, D), or the tokens without one."""
@@ -284,17 +289,12 @@ class MaskedViT(VisionTransformer):
             ``out_type``; as in the stock class only the last is normed.
         """
         x, grid = self.embed(x)
-        scale = self.drop_path_scales(x, None)
+        depth = self.block_depths(x, None)
         outs = []
         for i in range(self.num_layers):
-            x = self.run_blocks(x, scale, start=i, stop=i + 1)
+            x = self.run_layer(i, x, depth[i])[0]
             if i == self.num_layers - 1:
                 x = self.final_norm_of(x)
             if i in self.out_indices:
                 outs.append(self._format_output(x, grid))
         return tuple(outs)
-
-
-def _at(scale: Tensor | None, layer: int) -> Tensor | None:
-    """Factors (M, 2) of one block."""
-    return None if scale is None else scale[:, layer]

@@ -129,6 +129,11 @@ def test_attention_on_demand(images):
                                    full.attention[i][:, :, 0])
     torch.testing.assert_close(rows.tokens, full.tokens)
     assert not model.encode(images).attention
+    mean = model.encode(images, full=[0, 1], head_mean=[-2])
+    assert mean.attention[1].shape == (3, 2, 17, 17)
+    assert torch.equal(mean.attention[0],
+                       full.attention[0].mean(1, keepdim=True))
+    assert torch.equal(mean.tokens, full.tokens)
     # A layer asked for in both ways gives the matrix.
     both = model.encode(images, cls_rows=[1], full=[1])
     assert both.attention[1].ndim == 4
