@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,13 +55,39 @@ def take_per_class(labels: np.ndarray, *, per_class: int | None = None,
                           & (place < offset + wanted[group]))
 
 
+def list_lines(dataset: Any, root: Path) -> Iterator[str]:
+    """Lines ``path label`` of a data set of files, one a sample.
+
+    MMPretrain's ``ImageNet`` and ``CustomDataset`` read a file of them as
+    their ``ann_file``.
+
+    Args:
+        dataset (Dataset): With ``get_data_info``, such as
+            :class:`ClassSubset`.
+        root (Path): Folder to which the paths are made relative.
+
+    Raises:
+        ConfigError: A sample lies elsewhere.
+    """
+    root = root.absolute()
+    for index in range(len(dataset)):
+        info = dataset.get_data_info(index)
+        path = Path(info['img_path']).absolute()
+        if root not in path.parents:
+            raise ConfigError(f'{path} does not lie in {root}')
+        yield f'{path.relative_to(root).as_posix()} {info["gt_label"]}'
+
+
 @DATASETS.register_module()
 class ClassSubset(Dataset):
     """The first samples of each class of a data set.
 
-    In the order of MMPretrain's folder data sets (sorted class folders,
-    sorted file names), which is that of torchvision's ``ImageFolder``:
-    ``per_class=260`` on ImageNet-1k is AttMask's 20 % setting.
+    The first by file name, as with sorted folders (torchvision's
+    ``ImageFolder``), also if a list file names them in another order; the
+    first by place where samples are no files. The order of the data set
+    stays. On ImageNet-1k ``per_class=260`` is AttMask's 20 % setting and
+    ``share=0.2`` that of the masks thesis; classes with fewer than 1,300
+    images make the difference.
 
     Args:
         dataset (dict | Dataset): A labelled data set.
@@ -78,7 +105,9 @@ class ClassSubset(Dataset):
             missing, or the number of classes is not ``num_classes``.
 
     Source: ``ImageFolderInstance`` and the argument ``subset`` of
-    gkakogeorgiou/attmask.
+    gkakogeorgiou/attmask; the rule in words of
+    DimitrisReppas/MIM_on_self-supervision, whose list of files is not
+    public (rounding down is ours).
     """
 
     def __init__(self, dataset: Mapping[str, Any] | Dataset, *,
@@ -115,28 +144,33 @@ class ClassSubset(Dataset):
 
     def _pick(self) -> np.ndarray:
         """The picked places, after the checks that need the labels."""
-        labels = self._labels()
+        labels, order = self._labels()
         found = len(np.unique(labels))
         if self.num_classes is not None and found != self.num_classes:
             raise ConfigError(
                 f'ClassSubset: {found} classes in '
                 f'{type(self.dataset).__name__}, but num_classes='
                 f'{self.num_classes}')
-        return take_per_class(
-            labels, per_class=self.per_class, share=self.share,
+        picked = take_per_class(
+            labels[order], per_class=self.per_class, share=self.share,
             offset=self.offset)
+        return np.sort(order[picked])
 
-    def _labels(self) -> np.ndarray:
-        """Class of every sample of the whole data set."""
-        infos = (self.dataset.get_data_info(i)
-                 for i in range(len(self.dataset)))
+    def _labels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Class of every sample, and the samples in order of their names."""
+        labels, names = [], []
         try:
-            return np.array([int(info['gt_label']) for info in infos])
+            for index in range(len(self.dataset)):
+                info = self.dataset.get_data_info(index)
+                labels.append(int(info['gt_label']))
+                names.append(info.get('img_path', ''))
         except (KeyError, TypeError) as error:
             raise ConfigError(
                 'ClassSubset needs one label a sample, but '
                 f'{type(self.dataset).__name__} has none or several') \
                 from error
+        order = sorted(range(len(names)), key=names.__getitem__)
+        return np.array(labels, int), np.array(order, int)
 
     @property
     def metainfo(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ IMAGENET = {
     'imagenet_bs64_ibot-10locals': (64, 10, (0.25, 1.0), (0.05, 0.25)),
     'imagenet_bs60_attmask-10locals-device':
     (60, 10, (0.25, 1.0), (0.05, 0.25)),
+    'imagenet_bs64_mugs-10locals': (64, 10, (0.25, 1.0), (0.05, 0.25)),
 }
 
 
@@ -83,11 +84,13 @@ def test_imagenet(name, fake_imagenet):
     assert cfg.data_preprocessor.type == 'mimplug.' + (
         'DeviceMultiCropPreprocessor' if device
         else 'MultiViewDataPreprocessor')
+    mugs = 'mugs' in name
     assert type(crops).__name__ == (
-        'PlanMultiCrop' if device else 'MultiCrop')
+        'PlanMultiCrop' if device else
+        'MugsMultiCrop' if mugs else 'MultiCrop')
     batch = MODELS.build(cfg.data_preprocessor)(next(iter(train)))
     assert [view.shape[-1] for view in batch['inputs']] == (
-        [224] * 2 + [96] * num_locals)
+        [224] * (4 if mugs else 2) + [96] * num_locals)
     subset = '20pct' in name
     assert len(train.dataset) == (1000 if subset else 2000)
     bank = shrink(cfg.val_cfg.bank, fake_imagenet)
