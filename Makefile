@@ -24,7 +24,8 @@ RECIPE := Makefile pyproject.toml requirements.txt \
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 JOBS ?= 2
 # What the full tests read beyond the repository.
-ASSETS := fashion-mnist
+ASSETS := fashion-mnist tuxpaint-stamps mvtb-data skimage-photos \
+	efficientnet-lite0 foolbox
 PYTEST := $(TEST_ENV) $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
 .PHONY: help venv quickstart test test-full lint types assets slurm \

@@ -11,7 +11,8 @@ from mimplug.errors import ConfigError
 BACKGROUND = 255
 TEXT = (40, 40, 40)
 HIDDEN = np.array([96, 108, 126], dtype=np.float32)
-GRID_LINE = np.array([255, 255, 255], dtype=np.float32)
+DROPPED = np.array([214, 124, 60], dtype=np.float32)
+GRID_LINE = np.float32(255)
 # Dark blue, teal, yellow: rising brightness, also for colour-blind eyes.
 HEAT_STOPS = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
 HEAT_COLOURS = np.array([
@@ -59,7 +60,7 @@ def render_mask_grid(images: np.ndarray, attention: np.ndarray | None,
         (3, dtype('uint8'))
     """
     _check(images, attention, hidden, num_views)
-    pictures = [_enlarge(image, cell) for image in _to_rgb(images)]
+    pictures = to_pictures(images, cell)
     names = ['image', 'attention', 'hidden']
     columns = [
         pictures,
@@ -78,6 +79,20 @@ def render_mask_grid(images: np.ndarray, attention: np.ndarray | None,
         name if num_views == 1 else f'{name}, view {view + 1}'
         for view in range(num_views) for name, _ in shown]
     return _compose(blocks, titles, len(shown), title)
+
+
+def to_pictures(images: np.ndarray, cell: int) -> list[np.ndarray]:
+    """Images as pictures that fill a cell.
+
+    Args:
+        images (ndarray): (M, 3, H, W) or (M, 1, H, W) floats in [0, 1].
+        cell (int): Least length in pixels of the longer side; small images
+            are enlarged by a whole factor, nothing is smoothed.
+
+    Returns:
+        list[ndarray]: M of (h, w, 3) uint8.
+    """
+    return [_enlarge(image, cell) for image in _to_rgb(images)]
 
 
 def overlay_heat(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -101,23 +116,40 @@ def overlay_heat(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
     return np.asarray(mixed.round(), dtype=np.uint8)
 
 
-def overlay_hidden(picture: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+def overlay_hidden(picture: np.ndarray, hidden: np.ndarray,
+                   dropped: np.ndarray | None = None) -> np.ndarray:
     """Greys the hidden patches and draws their borders.
 
     Args:
         picture (ndarray): (h, w, 3) uint8.
-        hidden (ndarray): (Hp, Wp) bool, True is hidden.
+        hidden (ndarray): (Hp, Wp) bool, True is hidden; or (3, Hp, Wp), one
+            mask for each colour channel.
+        dropped (ndarray, optional): (Hp, Wp) bool, patches that are neither
+            seen nor predicted; they become orange. Defaults to none.
 
     Returns:
         ndarray: (h, w, 3) uint8.
     """
+    if dropped is not None:
+        picture = _cover(picture, np.asarray(dropped, bool), DROPPED)
+    hidden = np.asarray(hidden, dtype=bool)
+    if hidden.ndim == 2:
+        return _cover(picture, hidden, HIDDEN)
+    return np.stack([
+        _cover(picture[..., c:c + 1], cells, HIDDEN[c:c + 1])[..., 0]
+        for c, cells in enumerate(hidden)], -1)
+
+
+def _cover(picture: np.ndarray, cells: np.ndarray, colour: np.ndarray
+           ) -> np.ndarray:
+    """Colours cells and draws lines between them."""
     size = picture.shape[:2]
-    covered = _stretch(np.asarray(hidden, dtype=bool), size)
+    covered = _stretch(cells, size)
     out = picture.astype(np.float32)
     out[covered] = ((1 - HIDDEN_SHARE) * out[covered]
-                    + HIDDEN_SHARE * HIDDEN)
+                    + HIDDEN_SHARE * colour)
     lines = np.zeros(size, dtype=bool)
-    for axis, (length, count) in enumerate(zip(size, hidden.shape)):
+    for axis, (length, count) in enumerate(zip(size, cells.shape)):
         patch = np.arange(length) * count // length
         first = np.flatnonzero(np.diff(patch)) + 1
         np.moveaxis(lines, axis, 0)[first] = True

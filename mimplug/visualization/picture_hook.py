@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from PIL import Image
 from torch import Tensor, nn
 
-from mimplug.engine.hooks.teacher import run_progress
+from mimplug.engine.hooks.progress import run_progress
 from mimplug.errors import ConfigError, check_choice
 from mimplug.evaluation import bare_model
 from mimplug.evaluation.feature_bank import evaluating

@@ -1,0 +1,1 @@
+"""Topics of ``mimplug show``: one module a topic, as in ``mimplug.cli``."""
