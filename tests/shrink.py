@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 from PIL import Image
+from toy_stock import STOCK
 
 ARCH = dict(embed_dims=32, num_layers=2, num_heads=2,
             feedforward_channels=64)
@@ -26,6 +27,15 @@ def shrink_head(part: dict) -> None:
     if part.get('patch_prototypes'):
         part['patch_prototypes'] = 32
     part.pop('init_cfg', None)
+
+
+def shrink_mugs(part: dict) -> None:
+    """Small heads, queues and memories of Mugs, whose parts have no type."""
+    head = dict(hidden_channels=32, out_channels=16, predictor_channels=32)
+    part.setdefault('instance', {}).update(queue=16, head=head)
+    part.setdefault('local_group', {}).update(
+        queue=16, head=head, memory=16, neighbours=2)
+    shrink_head(part.setdefault('group', {}).setdefault('head', {}))
 
 
 def shrink_crops(part: dict) -> None:
@@ -47,14 +57,39 @@ def shrink_rollout(part: dict) -> None:
         part.update(start=0, end=1)
 
 
+def shrink_stock(name: str) -> Callable[[dict], None]:
+    """The networks of an algorithm of MMPretrain."""
+
+    def shrink_parts(part: dict) -> None:
+        tiny = STOCK[name]()
+        part.update({key: tiny[key] for key in tiny if key != 'type'})
+        if part.get('cell'):
+            part['cell'] = 2
+
+    return shrink_parts
+
+
+def shrink_two_pictures(part: dict) -> None:
+    """One for the network, one for a tokeniser of 8 x 8 pixels."""
+    part.update(size=32, second_size=32)
+
+
 SHRINK: dict[str, Callable[[dict], Any]] = {
+    'mimplug.SimMIM': shrink_stock('simmim'),
+    'mimplug.BEiT': shrink_stock('beit'),
+    'mimplug.MAE': shrink_stock('mae'),
+    'RandomResizedCrop': lambda part: part.update(scale=32),
+    'RandomResizedCropAndInterpolationWithTwoPic': shrink_two_pictures,
     'mimplug.MaskedViT': shrink_vit,
+    'mimplug.LocalGroupViT': shrink_vit,
+    'mimplug.Mugs': shrink_mugs,
     'mimplug.PrototypeHead': shrink_head,
     'mimplug.RawScore': shrink_layer,
     'mimplug.LogScore': shrink_layer,
     'mimplug.PowerScore': shrink_layer,
     'mimplug.RolloutScore': shrink_rollout,
     'mimplug.MultiCrop': shrink_crops,
+    'mimplug.MugsMultiCrop': shrink_crops,
     'mimplug.PlanMultiCrop': shrink_crops,
     'mimplug.CenterView': lambda part: part.update(size=32, resize=36),
     'mimplug.EmbeddedFashionMNIST': lambda part: part.update(indices=4),

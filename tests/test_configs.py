@@ -63,7 +63,8 @@ def test_one_step(path, images, tmp_path, monkeypatch):
 
 
 def test_there_are_configs():
-    assert {'attmask', 'ibot', 'quickstart'} <= {
+    assert {'attmask', 'attmask_thesis', 'beit', 'ibot', 'mae', 'quickstart',
+            'simmim'} <= {
         path.parent.name for path in CONFIGS}
 
 

@@ -1,9 +1,13 @@
 """Every algorithm with every mask generator; see ``matrix.py``."""
 from __future__ import annotations
 
+from copy import deepcopy
+from dataclasses import replace
+
 import pytest
 import torch
 from matrix import ALGORITHMS, GENERATORS
+from matrix_table import PAGE, page_with, table
 
 from mimplug.errors import ConfigError
 from mimplug.masking import build_generator
@@ -19,6 +23,13 @@ def name_pair(value):
     return getattr(value, 'name', None)
 
 
+def pairs(hold):
+    """The pairs of which something holds, as cases of a test."""
+    return pytest.mark.parametrize('algorithm,generator', [
+        pytest.param(*pair, marks=pytest.mark.full if pair[0].full else ())
+        for pair in PAIRS if hold(*pair)], ids=name_pair)
+
+
 def total(model, batch, step=0):
     """The loss that MMEngine would minimise."""
     model.set_progress(Progress(step=step, max_steps=2))
@@ -30,9 +41,11 @@ def reason(algorithm, generator):
     return algorithm.refusal(build_generator(generator.config))
 
 
-@pytest.mark.parametrize(
-    'algorithm,generator',
-    [pair for pair in PAIRS if reason(*pair) is None], ids=name_pair)
+def fits(algorithm, generator):
+    return reason(algorithm, generator) is None
+
+
+@pairs(fits)
 def test_two_steps(algorithm, generator):
     model = algorithm.build(generator.config).train()
     optimizer = torch.optim.SGD(
@@ -66,10 +79,22 @@ def check_gradients(model, algorithm, batch):
     assert moved == bool(hidden)
 
 
-@pytest.mark.parametrize(
-    'algorithm,generator',
-    [pair for pair in PAIRS
-     if pair[1].hides and reason(*pair) is None], ids=name_pair)
+@pairs(fits)
+def test_hidden_share_is_the_declared_one(algorithm, generator):
+    model, batch = algorithm.build(generator.config), algorithm.batch()
+    with torch.no_grad():
+        model.set_progress(Progress(step=0, max_steps=2))
+        losses = model(*batch, mode='loss')
+        hidden = model.preview_masks(*batch)['hidden']
+    low, high = model.mask_generator.limits(tuple(hidden.shape[1:]))
+    counts = hidden.flatten(1).sum(1)
+    assert low <= counts.min()
+    assert counts.max() <= high
+    torch.testing.assert_close(losses['raw/hidden'], hidden.float().mean())
+
+
+@pairs(lambda algorithm, generator: algorithm.empty
+       and generator.hides and fits(algorithm, generator))
 def test_the_mask_changes_the_loss(algorithm, generator):
     batch = algorithm.batch()
     with torch.no_grad():
@@ -78,15 +103,47 @@ def test_the_mask_changes_the_loss(algorithm, generator):
     assert not torch.allclose(masked, plain, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    'algorithm,generator',
-    [pair for pair in PAIRS if reason(*pair) is not None], ids=name_pair)
+@pairs(lambda algorithm, generator: generator.hides
+       and fits(algorithm, generator))
+def test_another_mask_gives_another_loss(algorithm, generator):
+    """The same draws, images and number of hidden tokens, other places."""
+    batch = algorithm.batch()
+    model = algorithm.build(generator.config)
+    owner = getattr(model, 'mask_source', model)
+    made = owner.mask_generator
+    with torch.no_grad():  # of copies: a step may leave something behind
+        before, again = (total(deepcopy(model), batch) for _ in range(2))
+        owner.mask_generator = lambda context: shifted(made(context))
+        after = total(deepcopy(model), batch)
+    assert torch.equal(before, again)
+    assert not torch.allclose(before, after, atol=1e-6)
+
+
+def shifted(mask):
+    """The mask one column further right."""
+    return replace(
+        mask, hidden=mask.hidden.roll(1, -1),
+        dropped=None if mask.dropped is None else mask.dropped.roll(1, -1))
+
+
+@pairs(lambda *pair: not fits(*pair))
 def test_others_refuse_when_built(algorithm, generator):
     with pytest.raises(ConfigError, match=reason(algorithm, generator)):
         algorithm.build(generator.config)
 
 
+def test_the_page_shows_this_matrix():
+    assert page_with(table()) == PAGE.read_text(), (
+        'run python tests/matrix_table.py')
+
+
 def test_there_is_something_to_do():
     reasons = [reason(*pair) for pair in PAIRS]
-    assert reasons.count(None) >= 8
-    assert any(reasons)
+    assert reasons.count(None) >= 200
+    assert {'saliency', 'difficulty', 'channels', 'views', 'drop', 'nothing',
+            'count'} <= set(reasons)
+    unused = [generator.name for generator in GENERATORS
+              if not any(fits(algorithm, generator)
+                         for algorithm in ALGORITHMS)]
+    # made for three views, for saliency maps and for colour channels
+    assert unused == ['PerView-0', 'asks-saliency', 'three-channels']

@@ -150,7 +150,7 @@ def test_masks(name, want):
         return
     assert isinstance(ratio, UniformRatio)
     assert (ratio.mean, ratio.var, ratio.per) == (0.3, 0.2, 'batch')
-    assert (generator.apply_prob, generator.layer) == (0.5, -1)
+    assert (generator.apply_prob, generator.score.layer) == (0.5, -1)
     mode = name.split('attmask-')[1].split('_')[0]
     select = dict(high=TopSelector, low=BottomSelector,
                   hint=HintSelector)[mode]
@@ -176,7 +176,7 @@ def test_variant_differs_in_batch_only(name):
 def test_every_config_is_published_variant_or_unverified():
     rest = {
         f'{path.parent.name}/{path.stem}'
-        for method in ('attmask', 'ibot')
+        for method in ('attmask', 'attmask_thesis', 'ibot')
         for path in (CONFIGS / method).glob('*.py')
     } - SETTINGS.keys() - VARIANTS.keys()
     for name in rest:

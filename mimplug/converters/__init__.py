@@ -12,12 +12,14 @@ from .key_maps import (
     rename_all,
 )
 from .keys_ibot import IBOT, TIMM
+from .keys_mugs import MUGS
 from .matching import LoadReport, compare, load_strict
 from .pretrained import Pretrained
 from .reader import read_file, select_state, strip_ddp, take_prefix
 
 __all__ = [
     'IBOT',
+    'MUGS',
     'TIMM',
     'KeyMap',
     'LoadReport',

@@ -61,14 +61,14 @@ CENTERS = {'center': 'loss_module.cls_center',
            'center2': 'loss_module.patch_center'}
 
 
-def _below(prefix: str, pairs: Pairs) -> Pairs:
+def below(prefix: str, pairs: Pairs) -> Pairs:
     """The table with a prefix on both sides."""
     return [(prefix + theirs, prefix + ours) for theirs, ours in pairs]
 
 
-_TIMM = Renames([*TIMM_VIT, *_below('backbone.', TIMM_VIT)])
-_IBOT = Renames([*IBOT_VIT, *_below('backbone.', IBOT_VIT),
-                 *_below('head.', HEAD)])
+_TIMM = Renames([*TIMM_VIT, *below('backbone.', TIMM_VIT)])
+_IBOT = Renames([*IBOT_VIT, *below('backbone.', IBOT_VIT),
+                 *below('head.', HEAD)])
 
 
 def _plain(names: Renames) -> tuple[Callable[..., Tensors],

@@ -11,6 +11,7 @@ from .transforms import (
     CenterView,
     CropSpec,
     LoadView,
+    MugsMultiCrop,
     MultiCrop,
     PackViews,
     UnreadableImageError,
@@ -20,7 +21,8 @@ __all__ = [
     'CenterView', 'ClassSubset', 'Composites', 'CropSpec',
     'DeviceMultiCropPreprocessor',
     'EmbeddedFashionMNIST', 'KeyedDataset', 'KeyedInfiniteSampler',
-    'KeyedSampler', 'LoadView', 'MultiCrop', 'MultiViewDataPreprocessor',
+    'KeyedSampler', 'LoadView', 'MugsMultiCrop', 'MultiCrop',
+    'MultiViewDataPreprocessor',
     'PackViews', 'PlanMultiCrop', 'UnreadableImageError', 'embedded_root',
     'view_collate'
 ]

@@ -11,6 +11,8 @@ from torch import Tensor
 from mimplug.errors import ConfigError
 from mimplug.registry import MODELS
 
+from .erasing import erase_
+
 Views = Tensor | list[Tensor]
 
 
@@ -20,7 +22,9 @@ class MultiViewDataPreprocessor(BaseDataPreprocessor):
 
     .. math:: y = (x - mean) / std, \quad x \in [0, 255]
 
-    Images travel to the device as uint8. Data samples stay on the host:
+    Images travel to the device as uint8. Rectangles that the data samples
+    name in ``erase_boxes`` (:class:`mimplug.MugsMultiCrop`) become noise, see
+    :func:`mimplug.datasets.erasing.erase_`. Data samples stay on the host:
     copying their labels one by one would cost B tiny transfers a step.
 
     Args:
@@ -80,6 +84,9 @@ class MultiViewDataPreprocessor(BaseDataPreprocessor):
             inputs = self._normalise(views)
         else:
             inputs = [self._normalise(view) for view in views]
+            samples = data.get('data_samples')
+            if samples and hasattr(samples[0], 'erase_boxes'):
+                erase_(inputs, samples, self.mean, self.std)
         return dict(inputs=inputs, data_samples=data.get('data_samples'))
 
     def _normalise(self, images: Tensor) -> Tensor:

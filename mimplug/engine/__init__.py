@@ -2,6 +2,7 @@
 from .distributed import FullyShardedStrategy
 from .hooks import (
     CheckpointHook,
+    ClipHook,
     CompileHook,
     FreezeHook,
     NonFiniteHook,
@@ -13,6 +14,7 @@ from .hooks import (
 )
 from .loops import EpochTrainLoop, IterTrainLoop
 from .optim import (
+    LARS,
     CosineWeightDecay,
     OptimWrapper,
     TwoGroupConstructor,
@@ -22,7 +24,8 @@ from .optim import (
 )
 
 __all__ = [
-    'CheckpointHook', 'CompileHook', 'CosineWeightDecay', 'EpochTrainLoop',
+    'LARS', 'CheckpointHook', 'ClipHook', 'CompileHook', 'CosineWeightDecay',
+    'EpochTrainLoop',
     'FreezeHook', 'FullyShardedStrategy', 'IterTrainLoop', 'NonFiniteHook',
     'OptimWrapper', 'ProgressHook', 'RuntimeInfoHook', 'SignalHook',
     'TeacherHook', 'ThreadsHook', 'TwoGroupConstructor', 'WarmupCosine',

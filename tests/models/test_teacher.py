@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from mimplug.errors import ConfigError
-from mimplug.models.teacher import Teacher
+from mimplug.models.teacher import Teacher, move_towards
 
 
 class Student(nn.Module):
@@ -130,6 +130,39 @@ def test_flag_with_parameters_of_several_types(pair):
     teacher.head.double()
     teacher.update(student, 0.0, torch.tensor(True))
     assert torch.equal(teacher.head.weight, student.head.weight)
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize('weight', [0.0, 0.004, 0.5, 1.0])
+def test_the_kernels_for_cuda_interpolate(weight):
+    torch.manual_seed(0)
+    mine = [torch.randn(shape) for shape in ((3, 4), (7,), ())]
+    theirs = [torch.randn_like(tensor) for tensor in mine]
+    before = [tensor.clone() for tensor in mine]
+    move_towards(mine, theirs, torch.tensor(weight))
+    if weight == 0.0:
+        assert all(map(torch.equal, mine, before))
+    for new, old, other in zip(mine, before, theirs):
+        torch.testing.assert_close(new, old.lerp(other, weight))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs CUDA')
+def test_flag_on_cuda(pair):
+    student, teacher = (module.cuda() for module in pair)
+    other = copy.deepcopy(teacher)
+    before = [value.clone() for value in teacher.parameters()]
+    flags = torch.tensor([False, True], device='cuda').unbind()
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        teacher.update(student, 0.9, flags[0])
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
+    assert all(map(torch.equal, teacher.parameters(), before))
+    teacher.update(student, 0.9, flags[1])
+    other.update(student, 0.9)
+    torch.testing.assert_close(
+        list(teacher.parameters()), list(other.parameters()))
 
 
 class TestKeptPairs:

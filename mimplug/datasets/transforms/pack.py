@@ -28,7 +28,8 @@ class PackViews(BaseTransform):
     """
 
     META_KEYS = ('sample_key', 'view_boxes', 'view_flips', 'num_globals',
-                 'ori_shape', 'img_shape', 'sample_idx', 'img_path')
+                 'ori_shape', 'img_shape', 'sample_idx', 'img_path', 'weak',
+                 'view_strong', 'erase_boxes', 'erase_seeds')
 
     def __init__(self, meta_keys: tuple[str, ...] = ()) -> None:
         self.meta_keys = (*self.META_KEYS, *meta_keys)

@@ -2,10 +2,12 @@
 from .constructor import TwoGroupConstructor, scaled_lr
 from .gradients import clip_grads_
 from .guard import guarded_step
+from .lars import LARS
 from .schedulers import CosineWeightDecay, WarmupCosine, WarmupCosineLR
 from .wrapper import OptimWrapper
 
 __all__ = [
-    'CosineWeightDecay', 'OptimWrapper', 'TwoGroupConstructor', 'WarmupCosine',
+    'LARS', 'CosineWeightDecay', 'OptimWrapper', 'TwoGroupConstructor',
+    'WarmupCosine',
     'WarmupCosineLR', 'clip_grads_', 'guarded_step', 'scaled_lr'
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine import dist
 from mmpretrain.models import BaseSelfSupervisor
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from mimplug.draws import Draws, HashDraws, SampleKeys
 from mimplug.schedules import Progress
 
+from ..backbones import DepthDraws
 from ..teacher import Teacher
 
 
@@ -93,11 +95,15 @@ class KeyedSelfSupervisor(BaseSelfSupervisor):
         """
         self._progress = progress
 
-    def step_end(self, momentum: float) -> None:
+    def step_end(self, momentum: float,
+                 finite: Tensor | None = None) -> None:
         """Moves what moves with the optimiser; called after each step.
 
         Args:
             momentum (float): Share kept from the teacher, in [0, 1].
+            finite (Tensor, optional): Bool scalar on the device, equal on
+                all ranks: False if the step was skipped, and then nothing
+                may move. None: the step was made.
         """
         raise NotImplementedError
 
@@ -126,7 +132,7 @@ class KeyedSelfSupervisor(BaseSelfSupervisor):
 
     def drop_path_draws(self, inputs: Sequence[Tensor],
                         data_samples: Sequence | None,
-                        rows: Sequence[int]) -> list[Tensor | None]:
+                        rows: Sequence[int]) -> list[DepthDraws]:
         """Draws of the student's stochastic depth, for each of its passes.
 
         Args:
@@ -135,12 +141,16 @@ class KeyedSelfSupervisor(BaseSelfSupervisor):
             rows (Sequence[int]): Rows of each pass, V * B in all.
 
         Returns:
-            list[Tensor | None]: (rows, num_layers, 2) in [0, 1) each; None
-            where nothing is dropped.
+            list: (rows, num_layers, 2) in [0, 1) each; on the host (ndarray)
+            where the backbone skips what is dropped, else on the device. The
+            bits are the same. None where nothing is dropped.
         """
         if not self.training or self.backbone.drop_path_rates[-1] == 0:
             return [None for _ in rows]
         draws = self.draws(data_samples, len(inputs), inputs[0].shape[0])
-        uniform = draws.uniform('drop_path', self.backbone.num_layers, 2,
-                                device=inputs[0].device)
+        table = ('drop_path', self.backbone.num_layers, 2)
+        if self.backbone.skips_on(inputs[0].device):
+            return list(np.split(draws.host_uniform(*table),
+                                 np.cumsum(rows)[:-1]))
+        uniform = draws.uniform(*table, device=inputs[0].device)
         return list(torch.split(uniform, list(rows)))

@@ -52,7 +52,7 @@ def test_every_number_is_that_of_the_cpu_pipeline(first, second):
     randoms = [KeyedRandom(3, index % 4, index, index % 2)
                for index in range(140)]
     sizes = np.array([SIZES[i % len(SIZES)] for i in range(140)])
-    keys = np.array([random._image for random in randoms], np.uint64)
+    keys = np.array([random.image_key for random in randoms], np.uint64)
     groups = CropPlan(specs).draw(keys, sizes)
     view = 0
     for spec, group in zip(specs, groups):
@@ -71,7 +71,7 @@ def test_every_number_is_that_of_the_cpu_pipeline(first, second):
 def test_draws_are_those_of_keyed_random():
     randoms = [KeyedRandom(5, 1, index) for index in range(6)]
     draws = ViewDraws(
-        np.array([r._image for r in randoms], np.uint64), (2, 0))
+        np.array([r.image_key for r in randoms], np.uint64), (2, 0))
     rows = [r.for_view(view) for view in (2, 0) for r in randoms]
     assert len(draws) == len(rows) == 12
     assert draws.uniform('a', 2, 5, n=3).tolist() == [
@@ -108,7 +108,7 @@ def contrast_is_last(rows):
 def test_frequencies_over_many_samples():
     """Published probabilities, with the spread of 2,500 samples."""
     count, transform = 2500, MultiCrop(GLOBALS, LOCALS)
-    keys = np.array([KeyedRandom(1, 0, index)._image
+    keys = np.array([KeyedRandom(1, 0, index).image_key
                      for index in range(count)], np.uint64)
     plan = CropPlan([transform.global_crops, transform.local_crops])
     for group, blur, solarize in zip(
