@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from numbers import Real
 
 
 class MimplugError(Exception):
@@ -25,7 +26,7 @@ class NonFiniteLossError(MimplugError, RuntimeError):
     """Too many optimiser steps in a row had a non-finite loss or gradient."""
 
 
-class Interrupted(MimplugError):
+class Interrupted(MimplugError):  # noqa: N818 (no error)
     """A signal ended a run in good order: nothing failed.
 
     Args:
@@ -84,5 +85,5 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
     Raises:
         ConfigError: Names the argument, the value and the range.
     """
-    if not low <= value <= high:
+    if not isinstance(value, Real) or not low <= value <= high:
         raise ConfigError(f'{name}={value!r}: allowed is [{low}, {high}]')

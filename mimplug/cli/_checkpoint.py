@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmengine import dist
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import CheckpointLoader, Runner
@@ -54,13 +55,31 @@ def start_from(runner: Runner, path: str | None) -> None:
         runner (Runner): Before its training.
         path (str, optional): Path, or address of one of MMEngine's schemes.
             None: no file, also where the config says resume.
+
+    Raises:
+        CheckpointError: The processes of a run name different files.
     """
+    _check_agreement(path)
     if path is None:
         runner._resume = False
         return
     local = Path(path).expanduser()
     runner._load_from = f'{STRICT}{local}' if local.is_file() else path
     runner.register_hook(LoadReportHook(path))
+
+
+def _check_agreement(path: str | None) -> None:
+    """Refuses to start where the processes would go on from several files.
+
+    Each has looked for itself, before they could speak with each other; a
+    network file system may show them different lists for a while.
+    """
+    found = dist.all_gather_object(path)
+    if any(other != path for other in found):
+        raise CheckpointError(
+            'the processes found different checkpoints to go on from: '
+            f'{dict(enumerate(found))}; start again, or name one by '
+            '--resume PATH')
 
 
 def first_checkpoint(cfg: Config) -> str | None:

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from ._build import build_runner, clear_errors
     from ._checkpoint import StrictLoadHook
     from ._config import load_config
-    from ._launch import prepare_launch
+    from ._launch import leave_group, prepare_launch
 
     cfg = load_config(args)
     apply_arguments(cfg, args)
@@ -74,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
         print(format_table(metrics, args.checkpoint))  # noqa: T201
         if args.out:
             dump(metrics, args.out)
+    leave_group(cfg.launcher)
     return 0
 
 

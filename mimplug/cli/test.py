@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from ._build import build_runner, clear_errors
     from ._checkpoint import StrictLoadHook
     from ._config import load_config
-    from ._launch import prepare_launch
+    from ._launch import leave_group, prepare_launch
 
     cfg = load_config(args)
     loop = choose_loop(cfg)
@@ -55,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
         metrics = runner.test() if loop == 'test' else runner.val()
     if args.out and is_main_process():
         dump(metrics, args.out)
+    leave_group(cfg.launcher)
     return 0
 
 

@@ -15,6 +15,7 @@ from mimplug.cli._checkpoint import (
     LoadReportHook,
     first_checkpoint,
     keep_seed,
+    start_from,
 )
 from mimplug.cli.train import asked_seed
 from mimplug.errors import CheckpointError, ConfigError
@@ -183,3 +184,12 @@ def test_no_pickle_is_run(toy_config, tmp_path, resume):
     log = log.read_text()
     assert ('Epoch(train) [1]' in log) != resume
     assert 'they start anew: ' in log
+
+
+def test_processes_that_see_different_files_do_not_start(monkeypatch):
+    runner = SimpleNamespace(_resume=True, _load_from=None)
+    monkeypatch.setattr('mimplug.cli._checkpoint.dist.all_gather_object',
+                        lambda path: [path, 'epoch_2.pth'])
+    with pytest.raises(CheckpointError, match=r"0: None, 1: 'epoch_2\.pth'"):
+        start_from(runner, None)
+    assert runner._resume

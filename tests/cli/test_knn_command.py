@@ -78,6 +78,29 @@ def test_errors(config, capsys, options, text):
     assert text in capsys.readouterr().err
 
 
+@pytest.mark.e2e
+@pytest.mark.parametrize('command', ['knn', 'test'])
+def test_the_process_group_is_taken_down(config, monkeypatch, command):
+    sys.modules['toy_knn'].register()
+    for name, value in dict(RANK=0, WORLD_SIZE=1, LOCAL_RANK=0,
+                            MASTER_ADDR='127.0.0.1', MASTER_PORT=0,
+                            OMP_NUM_THREADS=1, MKL_NUM_THREADS=1).items():
+        monkeypatch.setenv(name, str(value))
+    seen = []
+    real = torch.distributed.init_process_group
+    monkeypatch.setattr(
+        torch.distributed, 'init_process_group',
+        lambda *args, **kwargs: seen.append(real(*args, **kwargs)))
+    try:
+        assert main([command, config, 'weights.pth', '--launcher',
+                     'pytorch']) == 0
+        assert seen
+        assert not torch.distributed.is_initialized()
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
 @pytest.mark.unit
 def test_weights_of_another_model(config, capsys):
     sys.modules['toy_knn'].register()

@@ -96,6 +96,7 @@ def test_resume_keeps_the_seed(toy_config, tmp_path, monkeypatch, own, given):
     assert f'Seed {seed} of {path} (config: {config})' in lines
 
 
+@pytest.mark.full
 @pytest.mark.dist
 def test_two_processes(toy_config, tmp_path):
     out = tmp_path / 'out'

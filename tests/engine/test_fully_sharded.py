@@ -95,6 +95,7 @@ def runs(tmp_path_factory):
             on_two_ranks(on_ranks, CASES, folder))
 
 
+@pytest.mark.full
 @pytest.mark.dist
 @pytest.mark.parametrize('name', CASES)
 def test_sharded_training_equals_whole(runs, name):
@@ -114,6 +115,7 @@ def test_sharded_training_equals_whole(runs, name):
                 in rank['collectives']] == [2] * STEPS
 
 
+@pytest.mark.full
 @pytest.mark.dist
 def test_states_go_to_files_and_back(runs):
     first, second = (run[1] for run in runs[1])

@@ -64,7 +64,7 @@ class PlanMultiCrop(MultiCrop):
         """
         draws = self._draws(results)
         results['views'] = RawImage(
-            pixels=np.asarray(results.pop('img')), key=draws._image,
+            pixels=np.asarray(results.pop('img')), key=draws.image_key,
             plan=self.plan)
         results['num_globals'] = self.global_crops.num
         return results

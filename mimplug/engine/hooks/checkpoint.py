@@ -40,8 +40,11 @@ class CheckpointHook(KeepBest):
       keeps its older files and tries again at the next interval.
     - ``torch.load(weights_only=True)`` reads it: no pickled objects.
     - It holds the position in samples and the random generators of all ranks.
-    - A save that falls inside an accumulation group waits for its end. At the
-      end of an epoch it does not: loops of mimplug end epochs with a step.
+    - A save that falls inside an accumulation group waits for its end, that
+      of an epoch, too: ``epoch_1.pth`` may be one or two iterations into the
+      second epoch (with samplers of others; epochs of
+      ``mimplug.KeyedSampler`` end with a step). MMEngine's own epoch loop
+      cannot go on from there; with it such a file is saved at once.
     - A resumed run starts from the complete file that is furthest ahead,
       not from the one that was written last
       (:func:`mimplug.engine.checkpoint.find_latest`).
@@ -153,16 +156,32 @@ class CheckpointHook(KeepBest):
                          data_batch: Any = None,
                          outputs: Any = None) -> None:
         """Saves if it is time and an optimiser step has just ended."""
-        if self.by_epoch:
-            return
-        self._waiting |= self.every_n_train_iters(
+        last = not self.by_epoch and (
+            self.save_last and self.is_last_train_iter(runner))
+        self._waiting |= not self.by_epoch and self.every_n_train_iters(
             runner, self.interval, self.save_begin)
-        if (self._waiting and at_boundary(runner)) or (
-                self.save_last and self.is_last_train_iter(runner)):
-            self._waiting = False
-            runner.logger.info(
-                f'Saving checkpoint at {runner.iter + 1} iterations')
-            self._save_checkpoint(runner)
+        if last or (self._waiting and at_boundary(runner)):
+            self._save_due(runner, runner.epoch, runner.iter + 1)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Saves if it is time and an optimiser step has just ended."""
+        if not self.by_epoch:
+            return
+        last = self.save_last and self.is_last_train_epoch(runner)
+        self._waiting |= self.every_n_epochs(
+            runner, self.interval, self.save_begin)
+        can_wait = hasattr(runner.train_loop, 'position_at')
+        if last or (self._waiting and (at_boundary(runner) or not can_wait)):
+            self._save_due(runner, runner.epoch + 1, runner.iter)
+
+    def _save_due(self, runner: Runner, epoch: int, iterations: int) -> None:
+        """Saves under the number of what is done."""
+        self._waiting = False
+        number, unit = (epoch, 'epochs') if self.by_epoch else (
+            iterations, 'iterations')
+        runner.logger.info(f'Saving checkpoint at {number} {unit}')
+        self._save_named(runner, self.filename_tmpl.format(number), epoch,
+                         iterations)
 
     def save_now(self, runner: Runner) -> str | None:
         """Saves in ``after_train_iter``, whatever the interval.
@@ -195,12 +214,6 @@ class CheckpointHook(KeepBest):
                 f'{dist.get_world_size()} read it: global random generators '
                 'start anew')
 
-    def _save_checkpoint_with_step(self, runner: Runner, step: int,
-                                   meta: dict) -> None:
-        """What MMEngine's hook calls when it is time."""
-        self._save_named(runner, self.filename_tmpl.format(step),
-                         meta['epoch'], meta['iter'])
-
     def _save_named(self, runner: Runner, name: str, epoch: int,
                     iterations: int) -> None:
         """Saves everything, notes the file, removes old ones."""
@@ -223,27 +236,26 @@ class CheckpointHook(KeepBest):
     def _write(self, runner: Runner, name: str, epoch: int, iterations: int,
                **parts: bool) -> bool:
         """Gathers and writes; False if there was no room for it."""
-        if not isinstance(runner, Runner):
-            # the strategy of a FlexibleRunner knows how to gather shards
-            runner.save_checkpoint(
-                self.out_dir, name, by_epoch=iterations == runner.iter,
-                meta=position_of(runner, iterations),
-                backend_args=self.backend_args, **parts)
-            return True
-        rng = gather_rng()
+        path = self.file_backend.join_path(self.out_dir, name)
         done = [True]
-        if dist.is_main_process():
-            path = self.file_backend.join_path(self.out_dir, name)
-            content = collect(runner, run_meta(runner, epoch, iterations),
-                              rng=rng, history=self.history, **parts)
-            try:
-                save_file(content, path, self.backend_args)
-            except OSError as error:
-                done = [False]
-                runner.logger.warning(
-                    f'{path} could not be saved: {error}. The run goes on, '
-                    'older checkpoints stay; next attempt at the next '
-                    'interval')
+        try:
+            if isinstance(runner, Runner):
+                rng = gather_rng()
+                if dist.is_main_process():
+                    save_file(collect(
+                        runner, run_meta(runner, epoch, iterations), rng=rng,
+                        history=self.history, **parts), path,
+                        self.backend_args)
+            else:  # the strategy of a FlexibleRunner can gather shards
+                runner.save_checkpoint(
+                    self.out_dir, name, by_epoch=iterations == runner.iter,
+                    meta=position_of(runner, iterations),
+                    backend_args=self.backend_args, **parts)
+        except OSError as error:
+            done = [False]
+            runner.logger.warning(
+                f'{path} could not be saved: {error}. The run goes on, older '
+                'checkpoints stay; next attempt at the next interval')
         dist.broadcast_object_list(done)  # what follows is alike on all
         return done[0]
 

@@ -69,6 +69,10 @@ class ScalarBuffer:
         tensors = {name: value.detach().reshape(())
                    for name, value in values.items()
                    if isinstance(value, Tensor)}
+        if not all(value.is_cpu for value in tensors.values()):
+            # beside a GPU: reading what is on the host waits for nobody
+            tensors = {name: value for name, value in tensors.items()
+                       if not value.is_cpu}
         self.rows.append((tuple(tensors), {
             name: float(value) for name, value in values.items()
             if name not in tensors}))

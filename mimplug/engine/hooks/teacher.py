@@ -2,50 +2,18 @@
 from __future__ import annotations
 
 import inspect
-import math
 from typing import Any
 
-from mmengine import dist
-from mmengine.hooks import Hook
-
-from mimplug.engine.loops import data_epoch, data_epochs
 from mimplug.errors import ConfigError, check_range
 from mimplug.evaluation import bare_model
 from mimplug.registry import HOOKS
-from mimplug.schedules import Progress, warmup_cosine
+from mimplug.schedules import warmup_cosine
 
-
-def run_progress(runner: Any) -> Progress:
-    """Position of a runner in optimiser steps.
-
-    Args:
-        runner (Runner): MMEngine's runner inside a training loop.
-
-    Returns:
-        Progress: Steps, epochs and their totals, all host integers; skipped
-        steps as of the latest log point.
-
-    Raises:
-        ConfigError: The training data do not fill a single batch.
-    """
-    wrapper = runner.optim_wrapper
-    accumulation = int(getattr(wrapper, '_accumulative_counts', 1))
-    if len(runner.train_dataloader) == 0:
-        raise ConfigError(
-            f'train_dataloader: {len(runner.train_dataloader.dataset)} images '
-            f'on {dist.get_world_size()} process(es) do not fill a batch of '
-            f'{runner.train_dataloader.batch_size} a process, and '
-            'drop_last=True drops the rest; lower batch_size')
-    return Progress(
-        step=int(wrapper._inner_count) // accumulation,
-        max_steps=math.ceil(runner.max_iters / accumulation),
-        epoch=data_epoch(runner),
-        max_epochs=data_epochs(runner),
-        skipped=int(getattr(wrapper, 'known_skipped', 0)))
+from .progress import ProgressHook
 
 
 @HOOKS.register_module()
-class TeacherHook(Hook):
+class TeacherHook(ProgressHook):
     r"""Moving average and centres, once an optimiser step.
 
     Before an iteration it hands the run's :class:`Progress` to the algorithm
@@ -82,27 +50,15 @@ class TeacherHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Checks the algorithm and gives it the seed of the run."""
+        super().before_train(runner)
         model = bare_model(runner.model)
-        for name in ('set_progress', 'step_end'):
-            if not hasattr(model, name):
-                raise ConfigError(
-                    f'TeacherHook: {type(model).__name__} has no {name}()')
+        if not hasattr(model, 'step_end'):
+            raise ConfigError(
+                f'TeacherHook: {type(model).__name__} has no step_end()')
         if 'finite' not in inspect.signature(model.step_end).parameters:
             raise ConfigError(
                 f'TeacherHook: {type(model).__name__}.step_end must take '
                 'finite=None, a device flag: False if the step was skipped')
-        if getattr(model, 'draws_seed', 0) is None:
-            # ranks may have seeds of their own (diff_rank_seed)
-            seed = [runner.seed]
-            dist.broadcast_object_list(seed)
-            model.draws_seed = seed[0]
-        # a run resumed at its very end has no iteration that would do it
-        model.set_progress(run_progress(runner))
-
-    def before_train_iter(self, runner: Any, batch_idx: int,
-                          data_batch: Any = None) -> None:
-        """Sets the position of this iteration."""
-        bare_model(runner.model).set_progress(run_progress(runner))
 
     def after_train_iter(self, runner: Any, batch_idx: int,
                          data_batch: Any = None,

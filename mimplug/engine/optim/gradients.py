@@ -63,26 +63,32 @@ def clip_grads_(grads: list[Tensor], max_norm: float, *, per_tensor: bool,
     if norms is None:
         norms = tensor_norms(grads)
     total: Tensor = norms.norm()
-    limit = norms if per_tensor else total.expand_as(norms)
+    limit = norms if per_tensor else total
     factors = (max_norm / (limit + 1e-6)).clamp(max=1.0)
-    torch._foreach_mul_(local_shards(grads), list(factors.unbind()))
+    shards = local_shards(grads)
+    if per_tensor:
+        torch._foreach_mul_(shards, list(factors.unbind()))
+    elif {grad.dtype for grad in shards} == {factors.dtype}:
+        # one factor for all: few kernels for many tensors
+        torch._foreach_mul_(shards, factors)
+    else:
+        torch._foreach_mul_(shards, [factors] * len(shards))
     return total
 
 
-def poisoned(loss: Tensor) -> Tensor:
-    r"""The same loss, whose gradients are NaN if it is not finite.
+def poison(loss: Tensor) -> Tensor:
+    r"""A constant that is 1 for a finite loss, else NaN.
 
-    .. math:: L' = L \cdot (1 + 0 \cdot L)
+    .. math:: 1 + 0 \cdot L
 
-    where the bracket is a constant: 1 for a finite loss, else NaN. A broken
-    loss can have finite gradients (an overflow to infinity, a NaN behind a
-    constant); this way it cannot, and the sum over ranks and micro-batches
-    tells everybody.
+    A broken loss can have finite gradients (an overflow to infinity, a NaN
+    behind a constant). Times this factor it cannot, wherever they are not
+    zero, and the sum over ranks and micro-batches tells everybody.
 
     Args:
         loss (Tensor): Scalar.
 
     Returns:
-        Tensor: Scalar.
+        Tensor: Scalar without gradient.
     """
-    return loss * (1 + 0 * loss.detach())
+    return 1 + 0 * loss.detach()

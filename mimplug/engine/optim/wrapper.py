@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from mmengine.dist import get_world_size
 from mmengine.optim import OptimWrapper as _OptimWrapper
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
@@ -15,7 +16,7 @@ from torch.optim import Optimizer
 from mimplug.errors import ConfigError, check_choice
 from mimplug.registry import OPTIM_WRAPPERS
 
-from .gradients import clip_grads_, poisoned, tensor_norms
+from .gradients import clip_grads_, poison, tensor_norms
 from .guard import guarded_step, keeps_host_counts
 
 DTYPES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
@@ -38,7 +39,9 @@ class OptimWrapper(_OptimWrapper):
     parameters and optimiser state stay as they are (:func:`guarded_step`).
     This covers the steps that a float16 scaler would skip, and a broken
     micro-batch spoils its whole accumulation group. A broken loss poisons its
-    gradients, so the reduction over ranks makes all of them skip.
+    gradients, so the reduction over ranks makes all of them skip; only where
+    all gradients of a rank are cut off (a dead layer) that tells the others
+    nothing, while a single process skips there as well.
     ``TeacherHook`` keeps teacher and centres still in such a step (the
     reference moves them), and schedules count it back at the next log point.
 
@@ -95,6 +98,7 @@ class OptimWrapper(_OptimWrapper):
                        if dtype == 'float16' else None)
         self.frozen: list[nn.Parameter] = []
         self.grad_norm: Tensor | None = None
+        self._poison: Tensor | None = None
         self.finite = torch.ones((), dtype=torch.bool, device=device)
         self.skipped = torch.zeros((), dtype=torch.int64, device=device)
         self.consecutive = torch.zeros_like(self.skipped)
@@ -122,7 +126,10 @@ class OptimWrapper(_OptimWrapper):
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
         """Adds the gradient of a (scaled) micro-batch loss."""
-        loss = poisoned(loss)
+        factor = poison(loss)
+        self._poison = (factor if self._poison is None
+                        else self._poison * factor)
+        loss = loss * factor
         if self.scaler is not None:
             loss = self.scaler.scale(loss)
         super().backward(loss, **kwargs)
@@ -137,6 +144,7 @@ class OptimWrapper(_OptimWrapper):
         ]
         if grads:
             self._judge(grads)
+        self._poison = None
         for parameter in self.frozen:
             parameter.grad = None
         guarded_step(self.optimizer, self.finite, **kwargs)
@@ -148,6 +156,10 @@ class OptimWrapper(_OptimWrapper):
         """Norm, flag and counters of this step; clips."""
         norms = tensor_norms(grads)
         self.grad_norm = norms.norm()
+        if self._poison is not None and get_world_size() == 1:
+            # a dead layer can keep the poison from every gradient; of
+            # several ranks each knows its own loss only
+            self.grad_norm = self.grad_norm * self._poison
         self.finite = self.grad_norm.isfinite()
         bad = (~self.finite).to(self.skipped)
         # new tensors: a state_dict taken earlier keeps its numbers

@@ -57,7 +57,8 @@ def steps_of(model, count=3):
 
 @pytest.mark.unit
 @pytest.mark.parametrize('backend, with_cp', [
-    ('aot_eager', False), ('eager', True)])
+    pytest.param('aot_eager', False, marks=pytest.mark.full),
+    ('eager', True)])
 def test_compiled_blocks_give_the_same_numbers(backend, with_cp):
     plain, compiled = pair(CompileHook(backend), with_cp=with_cp)
     hidden = set()

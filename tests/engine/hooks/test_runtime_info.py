@@ -56,6 +56,17 @@ def hooks(interval, **kwargs):
         type='LoggerHook', interval=interval, **kwargs))
 
 
+@pytest.mark.unit
+def test_a_number_on_the_host_beside_a_device():
+    buffer = ScalarBuffer()
+    buffer.add(dict(loss=torch.ones((), device='meta'), a=torch.tensor(2.5),
+                    b=3))
+    assert buffer.rows == [(('loss', ), dict(a=2.5, b=3.0))]
+    vector, = buffer.vectors
+    assert vector.is_meta
+    assert len(vector) == 1
+
+
 @pytest.mark.e2e
 @pytest.mark.parametrize('interval, ignore_last', [
     (1, True), (2, True), (2, False), (4, True), (10, True)])

@@ -18,7 +18,6 @@ from toy_signals import CONFIG, equal
 
 from mimplug.cli import main
 from mimplug.engine import SignalHook
-from mimplug.engine.hooks.agreement import Agreement
 from mimplug.engine.hooks.signals import WorkerShield
 from mimplug.errors import ConfigError
 
@@ -145,7 +144,10 @@ def test_wrong_names(names):
 
 def _sleep(ready):
     ready.set()
-    time.sleep(30)
+    for _ in range(3000):
+        # Python acts on a signal between two calls: one that comes right
+        # before a long sleep would wait for its end
+        time.sleep(0.01)
 
 
 @pytest.mark.unit
@@ -200,35 +202,6 @@ def test_the_former_start_of_workers_is_kept():
     seen = []
     WorkerShield((), seen.append)(5)
     assert seen == [5]
-
-
-@pytest.mark.unit
-def test_alone_the_answer_is_there_at_once(monkeypatch):
-    agreement = Agreement()
-    assert [agreement.exchange(x) for x in (0, 2, 1)] == [0, 2, 1]
-    assert agreement.finish() == 0
-
-
-@pytest.mark.unit
-def test_the_step_reads_no_tensor(monkeypatch):
-    class Later:
-        """Work of gloo that another rank answers with 2."""
-
-        def __init__(self, tensor):
-            self.tensor = tensor
-
-        def wait(self):
-            self.tensor.fill_(2)
-
-    agreement = Agreement()
-    agreement.group = 'gloo'
-    monkeypatch.setattr(
-        'mimplug.engine.hooks.agreement.torch_dist.all_reduce',
-        lambda tensor, op, group, async_op: Later(tensor))
-    for name in ('item', 'tolist', 'cpu', 'numpy', '__int__', '__bool__',
-                 '__float__'):
-        monkeypatch.setattr(torch.Tensor, name, None)
-    assert [agreement.exchange(0), agreement.exchange(0)] == [0, 2]
 
 
 def start(*arguments, **kwargs):

@@ -4,9 +4,14 @@ from __future__ import annotations
 from collections import namedtuple
 from contextlib import nullcontext
 
+import numpy as np
 import pytest
 import torch
+from mmpretrain.structures import DataSample
 
+from mimplug.datasets import view_collate
+from mimplug.datasets.device.plan import CropPlan, RawImage
+from mimplug.datasets.transforms.multi_crop import CropSpec
 from mimplug.engine.loops import prefetch, prefetch_to
 
 Pair = namedtuple('Pair', 'left right')
@@ -55,6 +60,24 @@ def test_one_batch_ahead_in_order(monkeypatch, count):
         assert isinstance(batch['inputs'][1], tuple)
     assert log.count('wait') == count
     assert next(ahead, None) is None
+
+
+@pytest.mark.unit
+def test_what_is_to_be_drawn_stays_on_the_host():
+    plan = CropPlan([CropSpec(num=2, size=8), CropSpec(num=3, size=4)])
+    samples = [dict(inputs=RawImage(np.zeros((9, 7, 3), np.uint8), key, plan),
+                    data_samples=DataSample()) for key in (1, 2)]
+    batch, moved = view_collate(samples), []
+    copied = prefetch._map(batch, lambda tensor: moved.append(tensor) or 'gpu')
+    assert copied['inputs']['pixels'] == 'gpu'
+    assert moved == [batch['inputs']['pixels']]
+    for group, same in zip(copied['inputs']['groups'],
+                           batch['inputs']['groups']):
+        assert group is same
+        assert isinstance(group.rows, np.ndarray)
+    assert copied['data_samples'][0] is batch['data_samples'][0]
+    # boxes and flips, too
+    assert isinstance(batch['data_samples'][0].view_boxes, np.ndarray)
 
 
 @pytest.mark.gpu

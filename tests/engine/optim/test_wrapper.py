@@ -47,6 +47,17 @@ class TestClipping:
             torch.testing.assert_close(grad, clipped, rtol=1e-12, atol=0)
 
     @pytest.mark.unit
+    @pytest.mark.parametrize('dtypes', [
+        (torch.bfloat16, torch.bfloat16), (torch.float32, torch.float64)])
+    def test_one_factor_for_all_in_any_type(self, dtypes):
+        grads = [torch.ones(4, dtype=dtype) for dtype in dtypes]
+        clip_grads_(grads, 1.0, per_tensor=False)
+        for grad, dtype in zip(grads, dtypes):
+            assert grad.dtype == dtype
+            torch.testing.assert_close(
+                grad.float(), torch.full((4,), 8**-0.5), rtol=4e-3, atol=0)
+
+    @pytest.mark.unit
     def test_wrapper_keeps_the_norm_before_clipping(self):
         model = network()
         wrapper = wrap(model, clip_grad=dict(max_norm=1e-3))

@@ -1,0 +1,51 @@
+"""A resumed run of Mugs is the same run: memories and queues included."""
+from __future__ import annotations
+
+import pytest
+import toy_exact
+from toy_exact import EPOCH, differences, exact_run, load
+from toy_mugs import TERMS
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def mugs(monkeypatch):
+    """The toy run with Mugs and two more global crops."""
+    loader = toy_exact.loader_of
+
+    def loader_of(*args):
+        config = loader(*args)
+        crops = config['dataset']['pipeline'][1]
+        crops['global_crops'] = toy_exact.views(16, 4)
+        return config
+
+    def model_of(kind):
+        config = dict(toy_exact_model('mimplug.IBOT'), type=kind, **TERMS)
+        config['backbone']['type'] = 'mimplug.LocalGroupViT'
+        del config['head']
+        return config
+
+    toy_exact_model = toy_exact.model_of
+    monkeypatch.setattr(toy_exact, 'loader_of', loader_of)
+    monkeypatch.setattr(toy_exact, 'model_of', model_of)
+
+
+def test_resumed_in_the_middle_of_an_epoch(mugs, tmp_path):
+    """Three steps of four micro-batches; on from the first, bit for bit."""
+    run = dict(loop=dict(EPOCH, max_epochs=3), accumulation=2, workers=0,
+               steps=6, model='mimplug.Mugs')
+    _, whole = exact_run(tmp_path / 'whole', **run)
+    _, resumed = exact_run(tmp_path / 'resumed', **run,
+                           start=tmp_path / 'whole/iter_6.pth')
+    assert sorted(resumed.seen) == list(range(6, 12))
+    for place, seen in resumed.seen.items():
+        assert not differences(whole.seen[place], seen, f'{place}')
+    names = [f'iter_{count}.pth' for count in (8, 10, 12)]
+    for name in names:
+        one, two = (load(tmp_path / part / name)
+                    for part in ('whole', 'resumed'))
+        assert not differences(one, two)
+    state = one['state_dict']
+    assert state['memories.teacher.written'].any()
+    assert state['memories.student.pointer'].item() > 0
