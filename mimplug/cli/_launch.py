@@ -5,6 +5,7 @@ MMEngine starts the group by itself where an accelerator is, but calls
 """
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
@@ -141,12 +142,15 @@ def leave_group(launcher: str) -> None:
     """Takes the process group down at the end of a run.
 
     Its threads would otherwise be met running by the end of the process,
-    which can turn a success into an abort.
+    which can turn a success into an abort (exit code 134). They end with the
+    last that refers to the group, and a distributed model does: the caller
+    has to let go of the runner first.
 
     Args:
         launcher (str): ``none`` has no group of its own.
     """
     if launcher != 'none' and torch_dist.is_initialized():
+        gc.collect()  # a runner and its loops refer to each other
         torch_dist.destroy_process_group()
 
 

@@ -74,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
         print(format_table(metrics, args.checkpoint))  # noqa: T201
         if args.out:
             dump(metrics, args.out)
+    del runner
     leave_group(cfg.launcher)
     return 0
 

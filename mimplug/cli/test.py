@@ -55,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
         metrics = runner.test() if loop == 'test' else runner.val()
     if args.out and is_main_process():
         dump(metrics, args.out)
+    del runner
     leave_group(cfg.launcher)
     return 0
 

@@ -81,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
         for hook in runner.hooks:
             if isinstance(hook, SignalHook):
                 hook.release()
+    del runner
     leave_group(cfg.launcher)
     return 0
 

@@ -291,12 +291,11 @@ class NetworkInputs(MaskInputs):
         if mean is None or std is None:
             return self.images
         shape = (1, -1, 1, 1)
-        images: Tensor = (
-            self.images * 255 - mean.view(shape)) / std.view(shape)
+        raw = self.images * 255
+        images: Tensor = (raw - mean.view(shape)) / std.view(shape)
         return images
 
     def _predict(self, encoded: Any) -> Tensor | None:
         """Difficulty by the model's own head, if it has one."""
         predict = getattr(self.model, 'predict_difficulty', None)
-        predicted: Tensor | None = predict(encoded) if predict else None
-        return predicted
+        return predict(encoded) if predict else None  # type: ignore[no-any-return]

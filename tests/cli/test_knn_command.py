@@ -1,12 +1,14 @@
 """``mimplug knn`` on a model of one layer."""
 import json
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
 import torch
 
 from mimplug.cli import main
+from mimplug.cli._build import build_runner
 from mimplug.cli.knn import format_table
 
 EVALUATION = Path(__file__).parents[1] / 'evaluation'
@@ -86,16 +88,20 @@ def test_the_process_group_is_taken_down(config, monkeypatch, command):
                             MASTER_ADDR='127.0.0.1', MASTER_PORT=0,
                             OMP_NUM_THREADS=1, MKL_NUM_THREADS=1).items():
         monkeypatch.setenv(name, str(value))
-    seen = []
-    real = torch.distributed.init_process_group
-    monkeypatch.setattr(
-        torch.distributed, 'init_process_group',
-        lambda *args, **kwargs: seen.append(real(*args, **kwargs)))
+    models = []
+
+    def build(cfg):
+        runner = build_runner(cfg)
+        models.append(weakref.ref(runner.model))
+        return runner
+
+    monkeypatch.setattr('mimplug.cli._build.build_runner', build)
     try:
         assert main([command, config, 'weights.pth', '--launcher',
                      'pytorch']) == 0
-        assert seen
         assert not torch.distributed.is_initialized()
+        # it would keep the threads of the group, which can abort the process
+        assert [model() for model in models] == [None]
     finally:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()

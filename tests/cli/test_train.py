@@ -4,9 +4,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.hooks import Hook
 
 from mimplug.cli import main
@@ -110,6 +112,28 @@ def test_two_processes(toy_config, tmp_path):
     assert '[1][2/2]' in text
 
 
+@pytest.mark.e2e
+def test_nothing_keeps_the_process_group(toy_config, tmp_path, monkeypatch):
+    """A model that does keeps its threads, which can abort the process."""
+    models = []
+
+    def build(cfg):
+        runner = build_runner(cfg)
+        models.append(weakref.ref(runner.model))
+        return runner
+
+    monkeypatch.setattr('mimplug.cli._build.build_runner', build)
+    for name, value in dict(RANK=0, WORLD_SIZE=1, LOCAL_RANK=0,
+                            MASTER_ADDR='127.0.0.1', MASTER_PORT=0,
+                            OMP_NUM_THREADS=1, MKL_NUM_THREADS=1).items():
+        monkeypatch.setenv(name, str(value))
+    assert main(['train', str(toy_config), '--work-dir', str(tmp_path / 'a'),
+                 '--launcher', 'pytorch', '--cfg-options',
+                 f'experiment_name={tmp_path.name}']) == 0
+    assert not torch.distributed.is_initialized()
+    assert [model() for model in models] == [None]
+
+
 @pytest.mark.unit
 def test_wrong_setting_is_exit_code_2(toy_config, capsys):
     code = main(['train', str(toy_config), '--cfg-options',
@@ -128,7 +152,6 @@ def test_launcher_without_its_variables(toy_config, capsys, monkeypatch):
 @pytest.mark.unit
 def test_test_refuses_weights_of_another_model(toy_config, tmp_path,
                                                capsys):
-    import torch
     path = tmp_path / 'other.pth'
     torch.save(dict(state_dict={'layer.weigth': torch.ones(1, 1),
                                 'layer.bias': torch.ones(1)}), path)

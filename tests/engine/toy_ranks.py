@@ -5,6 +5,7 @@ two spawned gloo processes.
 """
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -138,4 +139,5 @@ def _one_rank(rank: int, function: Callable, argument: Any,
     torch_dist.init_process_group(
         'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
     torch.save(function(argument), f'{folder}/{rank}.pt')
+    gc.collect()  # or a wrapped model keeps the threads of the group
     torch_dist.destroy_process_group()

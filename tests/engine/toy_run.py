@@ -1,6 +1,7 @@
 """A whole run from a config, on one process or on two."""
 from __future__ import annotations
 
+import gc
 import os
 import socket
 from collections.abc import Callable
@@ -116,4 +117,6 @@ def _launched(rank: int, world: int, port: int, function: Callable,
         RANK=str(rank), WORLD_SIZE=str(world), LOCAL_RANK=str(rank),
         MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
     torch.save(function(argument), f'{folder}/{rank}.pt')
+    # a wrapped model would keep the threads of the group beyond its end
+    gc.collect()
     torch.distributed.destroy_process_group()

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 
 import pytest
 import torch
@@ -116,6 +117,8 @@ def run_rank(rank, folder, kwargs, views):
         grads={name: p.grad for name, p
                in student_parameters(model).items()},
         centers=model.loss_module.state_dict()), f'{folder}/rank{rank}.pt')
+    del model, ddp
+    gc.collect()  # the model would keep the threads of the group
     torch.distributed.destroy_process_group()
 
 

@@ -1,6 +1,8 @@
 """Optimiser steps of Mugs: precision, products, resuming, processes."""
 from __future__ import annotations
 
+import gc
+
 import pytest
 import torch
 from torch import multiprocessing as mp
@@ -166,6 +168,8 @@ def run_rank(rank, folder, options, views):
     found = run_steps(model, [view[part] for view in views],
                       mugs_samples(4, weak=WEAK)[part], whole=rank == 1)
     torch.save(found, f'{folder}/rank{rank}.pt')
+    del model, found
+    gc.collect()  # the model would keep the threads of the group
     torch.distributed.destroy_process_group()
 
 
