@@ -54,6 +54,9 @@ def loop_mask(attention: Tensor, fuse: Callable[[Tensor], Tensor],
               ratios: list[float], kept: list[bool]) -> Tensor:
     """Masks (M, L) image after image, head after head, patch after patch.
 
+    The order of work of ``util/masking/choose_mask.py``, whose membership
+    tests run on all patches of all images.
+
     Args:
         attention (Tensor): (M, H, T), CLS rows.
         fuse (Callable): What is averaged over the heads.
@@ -68,10 +71,11 @@ def loop_mask(attention: Tensor, fuse: Callable[[Tensor], Tensor],
         order = torch.sort(score, descending=True).indices
         chosen = order[:int(ratio * len(score))]
         mask = torch.zeros(len(score), dtype=torch.bool)
-        if keep:
-            for patch in range(len(score)):
-                if patch in chosen:
-                    mask[patch] = True
+        for patch in range(len(score)):
+            if patch in chosen:
+                mask[patch] = True
+        if not keep:  # the release, too, clears what it has made
+            mask[:] = False
         masks.append(mask)
     return torch.stack(masks)
 

@@ -290,12 +290,11 @@ class NetworkInputs(MaskInputs):
         mean, std = (getattr(prepare, name, None) for name in ('mean', 'std'))
         if mean is None or std is None:
             return self.images
-        shape = (1, -1, 1, 1)
-        raw = self.images * 255
-        images: Tensor = (raw - mean.view(shape)) / std.view(shape)
+        images: Tensor = self.images * 255 - mean.view(-1, 1, 1)
+        images = images / std.view(-1, 1, 1)
         return images
 
     def _predict(self, encoded: Any) -> Tensor | None:
         """Difficulty by the model's own head, if it has one."""
-        predict = getattr(self.model, 'predict_difficulty', None)
-        return predict(encoded) if predict else None  # type: ignore[no-any-return]
+        predict = getattr(self.model, 'predict_difficulty', lambda _: None)
+        return predict(encoded)  # type: ignore[no-any-return]
