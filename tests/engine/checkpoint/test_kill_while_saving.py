@@ -61,6 +61,8 @@ def test_fifty_kills(tmp_path):
         promised = int(done.read_text() or 0) if done.exists() else 0
         found = read(find_latest(tmp_path))
         assert found >= max(promised, step)
+        if found == step:  # the machine has become slower
+            duration *= 1.5
         step = found
         leftovers += len(remove_leftovers(tmp_path))
         assert not list(tmp_path.glob('.*'))
