@@ -12,7 +12,7 @@ from mimplug.models.losses import (
     sharpen,
     weighted_token_loss,
 )
-from mimplug.models.requested import group_by_size, token_weights
+from mimplug.models.requested import token_weights
 from mimplug.schedules import LinearThenConstant
 
 
@@ -281,17 +281,6 @@ def test_sharpen():
         sharpen(logits, center, 0.5),
         torch.tensor([[2.0, 2.0, 4.0]]).softmax(-1))
     assert logits.tolist() == [[1.0, 2.0, 3.0]]  # the input is not changed
-
-
-@pytest.mark.unit
-def test_views_of_one_size_are_joined():
-    views = [torch.full((2, 3, size, size), float(i))
-             for i, size in enumerate((8, 8, 4, 8))]
-    joined = group_by_size(views)
-    assert [tuple(part.shape) for part in joined] == [
-        (4, 3, 8, 8), (2, 3, 4, 4), (2, 3, 8, 8)]
-    assert joined[0][:, 0, 0, 0].tolist() == [0, 0, 1, 1]
-    assert group_by_size([]) == []
 
 
 @pytest.mark.unit
