@@ -3,6 +3,7 @@ from .collate import view_collate
 from .composites import Composites
 from .device import DeviceMultiCropPreprocessor, PlanMultiCrop
 from .embedded import EmbeddedFashionMNIST, embedded_root
+from .imagenet100 import ImageNet100
 from .keyed import KeyedDataset
 from .preprocessor import MultiViewDataPreprocessor
 from .samplers import KeyedInfiniteSampler, KeyedSampler
@@ -20,9 +21,9 @@ from .transforms import (
 __all__ = [
     'CenterView', 'ClassSubset', 'Composites', 'CropSpec',
     'DeviceMultiCropPreprocessor',
-    'EmbeddedFashionMNIST', 'KeyedDataset', 'KeyedInfiniteSampler',
-    'KeyedSampler', 'LoadView', 'MugsMultiCrop', 'MultiCrop',
-    'MultiViewDataPreprocessor',
+    'EmbeddedFashionMNIST', 'ImageNet100', 'KeyedDataset',
+    'KeyedInfiniteSampler', 'KeyedSampler', 'LoadView', 'MugsMultiCrop',
+    'MultiCrop', 'MultiViewDataPreprocessor',
     'PackViews', 'PlanMultiCrop', 'UnreadableImageError', 'embedded_root',
     'view_collate'
 ]
