@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 
-from mimplug.errors import ConfigError
+from mimplug.errors import ConfigError, check_range
 from mimplug.registry import PARAM_SCHEDULERS
 from mimplug.schedules import warmup_cosine
 
@@ -28,7 +28,8 @@ class WarmupCosine(_ParamScheduler):
     ``convert_to_iter_based=True``; then ``warmup`` and ``end`` are epochs.
     With ``by_epoch=False`` they are iterations. A ``warmup`` such as 0.1 is a
     tenth of the schedule, however long the run is. Groups with an ``lr_mult``
-    get that multiple.
+    get that multiple. With ``hold`` the value moves in stairs: ``hold=1``
+    epoch is the cosine "per epoch" of MoCo and its descendants.
 
     Args:
         optimizer (BaseOptimWrapper | Optimizer): Filled in by the runner.
@@ -42,6 +43,9 @@ class WarmupCosine(_ParamScheduler):
             optimiser's own setting.
         end (int): Length of the schedule in iterations (epochs, if
             converted). The runner fills in the length of the run.
+        hold (int): Iterations (epochs, if converted) that share a value, the
+            one at their beginning; the formula then counts these, not steps.
+            0: each optimiser step has its own. Defaults to 0.
         accumulation (int, optional): Iterations an optimiser step. Defaults
             to the wrapper's.
 
@@ -54,8 +58,9 @@ class WarmupCosine(_ParamScheduler):
 
     def __init__(self, optimizer: Any, param_name: str, *, final: float,
                  end: int, warmup: float = 0, start: float = 0.0,
-                 base: float | None = None, accumulation: int | None = None,
-                 begin: int = 0, last_step: int = -1, by_epoch: bool = True,
+                 base: float | None = None, hold: int = 0,
+                 accumulation: int | None = None, begin: int = 0,
+                 last_step: int = -1, by_epoch: bool = True,
                  verbose: bool = False) -> None:
         if by_epoch:  # the runner would fill in epochs as the length
             raise ConfigError(
@@ -64,10 +69,13 @@ class WarmupCosine(_ParamScheduler):
                 'by_epoch=False (lengths in iterations)')
         if accumulation is None:
             accumulation = int(getattr(optimizer, '_accumulative_counts', 1))
+        check_range('hold', hold, 0, math.inf)
         self.accumulation = accumulation
-        self.total = math.ceil(end / accumulation)
+        # iterations that share a value
+        self.unit = hold or accumulation
+        self.total = math.ceil(end / self.unit)
         self.warmup = round(warmup * self.total) if is_share(
-            warmup) else int(warmup // accumulation)
+            warmup) else int(warmup // self.unit)
         if not 0 <= self.warmup <= self.total:
             raise ConfigError(
                 f'{param_name}: warm-up of {warmup} iterations in a run of '
@@ -82,8 +90,9 @@ class WarmupCosine(_ParamScheduler):
 
     @classmethod
     def build_iter_from_epoch(cls, *args: Any, epoch_length: int, end: int,
-                              warmup: float = 0, by_epoch: bool = True,
-                              **kwargs: Any) -> WarmupCosine:
+                              warmup: float = 0, hold: int = 0,
+                              by_epoch: bool = True, **kwargs: Any
+                              ) -> WarmupCosine:
         """Builds the scheduler from lengths in epochs.
 
         Args:
@@ -92,6 +101,7 @@ class WarmupCosine(_ParamScheduler):
             end (int): Epochs of the run.
             warmup (int | float): Epochs of warm-up, or its share of the
                 schedule. Defaults to 0.
+            hold (int): Epochs that share a value. Defaults to 0.
             by_epoch (bool): Must be True.
             **kwargs: The other arguments of the class.
 
@@ -104,7 +114,7 @@ class WarmupCosine(_ParamScheduler):
         if not is_share(warmup):
             warmup = math.floor(warmup * epoch_length)
         return cls(*args, end=end * epoch_length, warmup=warmup,
-                   by_epoch=False, **kwargs)
+                   hold=hold * epoch_length, by_epoch=False, **kwargs)
 
     def state_dict(self) -> dict:
         """Counters only: a longer resumed run follows its own config."""
@@ -141,13 +151,18 @@ class WarmupCosine(_ParamScheduler):
         """
         if self.base is not None:
             base = self.base * mult
+        place = step * self.accumulation // self.unit
         return mult * warmup_cosine(
-            step, base / mult, self.final, self.total, self.warmup, self.start)
+            place, base / mult, self.final, self.total, self.warmup,
+            self.start)
 
 
 @PARAM_SCHEDULERS.register_module()
 class WarmupCosineLR(WarmupCosine):
     """:class:`WarmupCosine` of the learning rate.
+
+    Groups with ``fix_lr`` keep theirs, as SimSiam's predictor does:
+    ``paramwise_cfg=dict(custom_keys={'predictor': dict(fix_lr=True)})``.
 
     Args:
         optimizer (BaseOptimWrapper | Optimizer): Filled in by the runner.
@@ -156,6 +171,13 @@ class WarmupCosineLR(WarmupCosine):
 
     def __init__(self, optimizer: Any, **kwargs: Any) -> None:
         super().__init__(optimizer, 'lr', **kwargs)
+
+    def _get_value(self) -> list[float]:
+        """Value of each parameter group."""
+        return [
+            base if group.get('fix_lr') else value for value, base, group
+            in zip(super()._get_value(), self.base_values,
+                   self.optimizer.param_groups)]
 
 
 @PARAM_SCHEDULERS.register_module()

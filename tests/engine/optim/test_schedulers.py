@@ -1,6 +1,8 @@
 """Learning rate and weight decay through a real optimiser wrapper."""
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from mmengine.registry import PARAM_SCHEDULERS
@@ -233,3 +235,33 @@ def test_conversion_needs_epochs():
     with pytest.raises(ConfigError, match='by_epoch=False cannot'):
         WarmupCosineLR.build_iter_from_epoch(
             wrapped()[1], final=0.0, epoch_length=3, end=5, by_epoch=False)
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize('accumulation', [1, 2, 4])
+def test_cosine_per_epoch(accumulation):
+    """lr (1 + cos(pi epoch / epochs)) / 2, as ``adjust_learning_rate`` of
+    MoCo's main_moco.py."""
+    model, wrapper = wrapped(accumulation=accumulation)
+    epochs, length = 5, 6
+    lr = WarmupCosineLR.build_iter_from_epoch(
+        wrapper, epoch_length=length, end=epochs, hold=1, final=0.0)
+    wrapper.initialize_count_status(model, 0, epochs * length)
+    seen = [value for value, _ in run(model, wrapper, [lr], epochs * length)]
+    # a step that begins in one epoch and ends in the next has one rate
+    starts = [i // accumulation * accumulation for i in range(len(seen))]
+    expected = [
+        0.05 * (1 + math.cos(math.pi * (start // length) / epochs))
+        for start in starts]
+    assert seen == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.unit
+def test_groups_whose_rate_is_fixed():
+    model, wrapper = wrapped()
+    wrapper.optimizer.param_groups[1]['fix_lr'] = True
+    lr = WarmupCosineLR(wrapper, final=0.0, end=4, by_epoch=False)
+    run(model, wrapper, [lr], 3)
+    decayed, fixed = wrapper.optimizer.param_groups
+    assert decayed['lr'] < 0.1
+    assert fixed['lr'] == 0.1
