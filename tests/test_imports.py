@@ -14,7 +14,7 @@ import mimplug
 ROOT = Path(mimplug.__file__).parent
 pytestmark = pytest.mark.unit
 
-GROUND = {'version', 'errors', 'registry', 'schedules', 'draws'}
+GROUND = {'version', 'errors', 'registry', 'schedules', 'draws', 'filters'}
 PARTS = GROUND | {'masking', 'models'}
 RUN = PARTS | {'models.algorithms', 'datasets', 'evaluation', 'engine'}
 # Layer: the layers below it. A layer is a path below mimplug/; the longest
@@ -28,6 +28,7 @@ MAY_KNOW = {
     'registry': {'errors'},
     'schedules': {'errors'},
     'draws': {'errors', 'schedules'},
+    'filters': {'errors'},
     'masking': GROUND,
     'models': GROUND | {'masking'},
     'models.algorithms': PARTS,

@@ -9,7 +9,7 @@ not change a result, and the bits agree between Python, NumPy, CPU and CUDA.
 :class:`Draws` one batch in a training step. Tests and parity with published
 code use :class:`ReplayDraws` and :class:`PythonRandomDraws` instead.
 """
-from mimplug.draws.base import Draws, to_device
+from mimplug.draws.base import Draws, normal_from_uniform, to_device
 from mimplug.draws.bits import hash_name
 from mimplug.draws.hashed import HashDraws
 from mimplug.draws.keyed import KeyedRandom
@@ -20,5 +20,6 @@ from mimplug.draws.sequential import PythonRandomDraws
 
 __all__ = [
     'Draws', 'HashDraws', 'KeyedRandom', 'PickedDraws', 'PythonRandomDraws',
-    'ReplayDraws', 'SampleKeys', 'hash_name', 'to_device',
+    'ReplayDraws', 'SampleKeys', 'hash_name', 'normal_from_uniform',
+    'to_device',
 ]

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,6 +30,29 @@ def to_device(array: NDArray, device: torch.device) -> torch.Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
+def normal_from_uniform(first: torch.Tensor, second: torch.Tensor,
+                        shape: Sequence[int]) -> torch.Tensor:
+    r"""Returns normal numbers of uniform ones (Box and Muller).
+
+    .. math:: x = \sqrt{-2 \ln(1 - u)} \cos 2 \pi v, \quad
+        y = \sqrt{-2 \ln(1 - u)} \sin 2 \pi v
+
+    Args:
+        first (Tensor): (M, R) u in [0, 1).
+        second (Tensor): (M, R) v in [0, 1).
+        shape (Sequence[int]): Shape of the result of one row, at most 2 R
+            numbers: first all x, then all y.
+
+    Returns:
+        Tensor: (M, \*shape), mean 0, standard deviation 1; no number is
+        farther from 0 than 5.8.
+    """
+    length = torch.log1p(-first).mul_(-2).sqrt_()
+    angle = second * (2 * math.pi)
+    both = torch.cat((length * angle.cos(), length * angle.sin()), 1)
+    return both[:, :math.prod(shape)].reshape(len(first), *shape)
+
+
 class Draws(abc.ABC):
     """Random numbers of one batch of B images in V views.
 
@@ -46,7 +70,8 @@ class Draws(abc.ABC):
     ``rank_uniform``   float       the batch of one rank
     =================  ==========  ======================================
 
-    ``*_integers`` are the same for integers of a closed range.
+    ``*_integers`` are the same for integers of a closed range. ``*_normal``
+    are tables of normal numbers.
     """
 
     def __init__(self, size: tuple[int, int] | None = None) -> None:
@@ -186,3 +211,69 @@ class Draws(abc.ABC):
         """
         table = self.host_uniform(name, *shape, n=n)
         return to_device(table, torch.device(device))
+
+    @abc.abstractmethod
+    def host_batch_table(self, name: str, *shape: int, n: int = 0
+                         ) -> NDArray[np.float32]:
+        """A table of numbers of [0, 1), the same on every rank, on the host.
+
+        Args:
+            name (str): Name of the draw.
+            shape (int): Shape of the table.
+            n (int): Counter. Defaults to 0.
+
+        Returns:
+            ndarray: \\*shape, float32, the bits of :meth:`batch_table`.
+        """
+
+    def batch_table(self, name: str, *shape: int,
+                    device: torch.device | str, n: int = 0) -> torch.Tensor:
+        """A table of numbers of [0, 1), the same on every rank, on a device.
+
+        Args:
+            name (str): Name of the draw.
+            shape (int): Shape of the table.
+            device (torch.device | str): Where the numbers are needed.
+            n (int): Counter. Defaults to 0.
+
+        Returns:
+            Tensor: \\*shape, float32.
+        """
+        table = self.host_batch_table(name, *shape, n=n)
+        return to_device(table, torch.device(device))
+
+    def normal(self, name: str, *shape: int, device: torch.device | str,
+               n: int = 0) -> torch.Tensor:
+        """A table of standard normal numbers for each row, on a device.
+
+        Args:
+            name (str): Name of the draw.
+            shape (int): Shape of the table of one row.
+            device (torch.device | str): Where the numbers are needed.
+            n (int): Counter. Defaults to 0.
+
+        Returns:
+            Tensor: (M, \\*shape) float32. The uniform numbers behind it have
+            the same bits on every device; logarithm and cosine may differ in
+            the last one.
+        """
+        half = -(-math.prod(shape) // 2)
+        uniform = self.uniform(name, 2, half, device=device, n=n)
+        return normal_from_uniform(uniform[:, 0], uniform[:, 1], shape)
+
+    def batch_normal(self, name: str, *shape: int,
+                     device: torch.device | str, n: int = 0) -> torch.Tensor:
+        """A table of standard normal numbers, the same on every rank.
+
+        Args:
+            name (str): Name of the draw.
+            shape (int): Shape of the table.
+            device (torch.device | str): Where the numbers are needed.
+            n (int): Counter. Defaults to 0.
+
+        Returns:
+            Tensor: \\*shape, float32; see :meth:`normal`.
+        """
+        half = -(-math.prod(shape) // 2)
+        uniform = self.batch_table(name, 2, half, device=device, n=n)
+        return normal_from_uniform(uniform[:1], uniform[1:], shape)[0]

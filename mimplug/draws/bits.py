@@ -28,13 +28,17 @@ UNIT_53 = 2.0**-53
 UNIT_24 = 2.0**-24
 
 
-def _signed(word: int) -> int:
-    """The int64 with the bits of an unsigned word."""
+def signed(word: int) -> int:
+    """The int64 with the bits of an unsigned word.
+
+    Args:
+        word (int): In [0, 2**64).
+    """
     return word - (1 << 64) if word >> 63 else word
 
 
-_GAMMA_SIGNED = _signed(GAMMA)
-_FACTORS_SIGNED = tuple(_signed(word) for word in FACTORS)
+_GAMMA_SIGNED = signed(GAMMA)
+_FACTORS_SIGNED = tuple(signed(word) for word in FACTORS)
 _GAMMA_NUMPY = np.uint64(GAMMA)
 _FACTORS_NUMPY = tuple(np.uint64(word) for word in FACTORS)
 _SHIFTS_NUMPY = tuple(np.uint64(shift) for shift in SHIFTS)
@@ -111,11 +115,11 @@ def _shift(keys: torch.Tensor, places: int) -> torch.Tensor:
     return (keys >> places) & ((1 << (64 - places)) - 1)
 
 
-def fold_tensor(keys: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+def fold_tensor(keys: torch.Tensor | int, words: torch.Tensor) -> torch.Tensor:
     """:func:`fold` of one word, elementwise with broadcasting (torch).
 
     Args:
-        keys (Tensor): int64; the bits are those of the unsigned key.
+        keys (Tensor | int): int64; the bits are those of the unsigned key.
         words (Tensor): int64 integers to fold in.
 
     Returns:

@@ -14,6 +14,7 @@ from mimplug.draws.bits import (
     fold_array,
     fold_tensor,
     hash_name,
+    signed,
     unit_array,
     unit_array32,
     unit_float,
@@ -158,3 +159,17 @@ class HashDraws(Draws):
         places = torch.arange(math.prod(shape), device=device)
         table = unit_tensor(fold_tensor(keys[:, None], places))
         return table.reshape(self.rows, *shape)
+
+    def host_batch_table(self, name: str, *shape: int, n: int = 0
+                         ) -> NDArray[np.float32]:
+        key = np.full(1, fold(self._batch, hash_name(name), n), np.uint64)
+        places = np.arange(math.prod(shape), dtype=np.int64)
+        return unit_array32(fold_array(key, places)).reshape(shape)
+
+    def batch_table(self, name: str, *shape: int,
+                    device: torch.device | str, n: int = 0) -> torch.Tensor:
+        key = signed(fold(self._batch, hash_name(name), n))
+        places = torch.arange(math.prod(shape), device=device)
+        # a key of the host, so that nothing is copied
+        table = unit_tensor(fold_tensor(key, places))
+        return table.reshape(shape)

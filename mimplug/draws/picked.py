@@ -91,3 +91,20 @@ class PickedDraws(Draws):
                 n: int = 0) -> torch.Tensor:
         table = self._draws.uniform(name, *shape, device=device, n=n)
         return table[to_device(self._picked, table.device)]
+
+    def host_batch_table(self, name: str, *shape: int, n: int = 0
+                         ) -> NDArray[np.float32]:
+        return self._draws.host_batch_table(name, *shape, n=n)
+
+    def batch_table(self, name: str, *shape: int,
+                    device: torch.device | str, n: int = 0) -> torch.Tensor:
+        return self._draws.batch_table(name, *shape, device=device, n=n)
+
+    def normal(self, name: str, *shape: int, device: torch.device | str,
+               n: int = 0) -> torch.Tensor:
+        table = self._draws.normal(name, *shape, device=device, n=n)
+        return table[to_device(self._picked, table.device)]
+
+    def batch_normal(self, name: str, *shape: int,
+                     device: torch.device | str, n: int = 0) -> torch.Tensor:
+        return self._draws.batch_normal(name, *shape, device=device, n=n)

@@ -128,3 +128,19 @@ class ReplayDraws(Draws):
                 f'the draw {name!r} needs shape {(self.rows, *shape)}, got '
                 f'{value.shape}')
         return value.astype(np.float32)
+
+    def host_batch_table(self, name: str, *shape: int, n: int = 0
+                         ) -> NDArray[np.float32]:
+        value = self._get(name, n)
+        if value.shape != shape:
+            raise ValueError(
+                f'the draw {name!r} needs shape {shape}, got {value.shape}')
+        return value.astype(np.float32)
+
+    def normal(self, name: str, *shape: int, device: torch.device | str,
+               n: int = 0) -> torch.Tensor:
+        return self.uniform(name, *shape, device=device, n=n)
+
+    def batch_normal(self, name: str, *shape: int,
+                     device: torch.device | str, n: int = 0) -> torch.Tensor:
+        return self.batch_table(name, *shape, device=device, n=n)

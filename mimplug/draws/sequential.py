@@ -108,3 +108,9 @@ class PythonRandomDraws(Draws):
             self._numpy.shuffle(places)
             row[:] = places / max(1, length)
         return table.reshape(self.rows, *shape)
+
+    def host_batch_table(self, name: str, *shape: int, n: int = 0
+                         ) -> NDArray[np.float32]:
+        table: NDArray[np.float32] = self.bind(1, 1).host_uniform(
+            name, *shape)[0]
+        return table

@@ -7,6 +7,17 @@ from dataclasses import dataclass, replace
 import torch
 
 
+def _join(name: str, parts: Sequence[torch.Tensor | None]
+          ) -> torch.Tensor | None:
+    """The rows of all masks; None if none of them has any."""
+    given = [part for part in parts if part is not None]
+    if given and len(given) < len(parts):
+        raise ValueError(
+            f'{len(given)} of {len(parts)} masks have {name}; all must, or '
+            'none')
+    return torch.cat(given) if given else None
+
+
 @dataclass(frozen=True, eq=False)
 class Mask:
     """Hidden cells of the M rows (views of images) of a batch.
@@ -29,6 +40,11 @@ class Mask:
             integer for all rows, so that a student may leave them out
             without a sync. Defaults to 0 without ``dropped``, and otherwise
             to None, not known.
+        kind (Tensor, optional): (M,) int64, which part of a mixture of
+            generators made the row.
+        num_kinds (int): Number of parts of that mixture. Defaults to 1.
+        cells (tuple[int, int], optional): The coarser grid on which the
+            hidden cells were chosen, if that is not the grid of the mask.
 
     Raises:
         TypeError: If ``hidden`` or ``dropped`` is not bool.
@@ -45,6 +61,9 @@ class Mask:
     boxes: torch.Tensor | None = None
     capacity: int = -1
     num_dropped: int | None = None
+    kind: torch.Tensor | None = None
+    num_kinds: int = 1
+    cells: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         self._check_cells('hidden', self.hidden)
@@ -61,6 +80,10 @@ class Mask:
             raise ValueError(
                 f'boxes must be (M, 4) or (M, K, 4) with M = {self.batch}, '
                 f'got {tuple(boxes.shape)}')
+        if self.kind is not None and self.kind.shape != (self.batch,):
+            raise ValueError(
+                f'kind must be (M,) with M = {self.batch}, got '
+                f'{tuple(self.kind.shape)}')
         cells = self.hidden.numel()
         if self.capacity == -1:
             object.__setattr__(self, 'capacity', cells)
@@ -107,9 +130,9 @@ class Mask:
 
         Args:
             masks (Sequence[Mask]): At least one; of one grid, number of
-                channels and kind of boxes. Masks without ``dropped`` drop
-                nothing. If the rows drop different numbers of cells,
-                ``num_dropped`` is None.
+                channels and kind of boxes, all with ``kind`` or none. Masks
+                without ``dropped`` drop nothing. If the rows drop different
+                numbers of cells, ``num_dropped`` is None.
 
         Raises:
             ValueError: If they do not fit together.
@@ -122,11 +145,10 @@ class Mask:
             raise ValueError(
                 'masks must share channels and grid, got '
                 f'{[tuple(mask.hidden.shape) for mask in masks]}')
-        boxes = [mask.boxes for mask in masks if mask.boxes is not None]
-        if boxes and len(boxes) < len(masks):
+        if len({mask.cells for mask in masks}) > 1:
             raise ValueError(
-                f'{len(boxes)} of {len(masks)} masks have boxes; all must, '
-                'or none')
+                'masks must share the grid of their cells, got '
+                f'{[mask.cells for mask in masks]}')
         dropped = None
         if any(mask.dropped is not None for mask in masks):
             dropped = torch.cat([
@@ -135,9 +157,11 @@ class Mask:
         counts = {mask.num_dropped for mask in masks}
         return cls(
             torch.cat([mask.hidden for mask in masks]), dropped,
-            torch.cat(boxes) if boxes else None,
+            _join('boxes', [mask.boxes for mask in masks]),
             sum(mask.capacity for mask in masks),
-            counts.pop() if len(counts) == 1 else None)
+            counts.pop() if len(counts) == 1 else None,
+            _join('kind', [mask.kind for mask in masks]),
+            max(mask.num_kinds for mask in masks), masks[0].cells)
 
     @property
     def batch(self) -> int:
@@ -172,12 +196,10 @@ class Mask:
 
     def to(self, device: torch.device | str) -> Mask:
         """Returns the mask on another device."""
-        return replace(
-            self, hidden=self.hidden.to(device, non_blocking=True),
-            dropped=None if self.dropped is None
-            else self.dropped.to(device, non_blocking=True),
-            boxes=None if self.boxes is None
-            else self.boxes.to(device, non_blocking=True))
+        moved = {name: value.to(device, non_blocking=True)
+                 for name in ('hidden', 'dropped', 'boxes', 'kind')
+                 if (value := getattr(self, name)) is not None}
+        return replace(self, **moved)
 
     def hidden_rows(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Finds the hidden tokens without waiting for the device.

@@ -49,6 +49,8 @@ class MaskGenerator(abc.ABC):
         channels (int): C of the mask, 1 or 3.
         drops (bool): Whether the mask has a third state, ``dropped``. Each
             row then drops the same number of cells.
+        pixels (bool): Whether it is made for the grid of all pixels of an
+            image instead of patches or cells.
         keyed (bool): Whether the mask differs from sample to sample, also
             where nothing that it looks at differs.
         provenance (str): How sure we are of the formula, one of
@@ -62,6 +64,7 @@ class MaskGenerator(abc.ABC):
     exact_count: bool = False
     channels: int = 1
     drops: bool = False
+    pixels: bool = False
     keyed: bool = True
     provenance: ClassVar[str] = 'ours'
     examples: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
@@ -99,9 +102,10 @@ class MaskGenerator(abc.ABC):
         """Returns the least and the greatest number of cells that a row hides.
 
         Args:
-            grid (tuple[int, int]): (Hp, Wp).
+            grid (tuple[int, int]): (Hp, Wp); a mask with 3 channels counts
+                the cells of each.
         """
-        return 0, grid[0] * grid[1]
+        return 0, grid[0] * grid[1] * self.channels
 
     def drop_counts(self, grid: tuple[int, int]) -> dict[int, int] | None:
         """Returns how many cells each row drops.

@@ -173,6 +173,7 @@ class PerView(MaskGenerator):
         back = to_device(np.argsort(order), torch.device(context.device))
         mask = Mask.cat(masks)
         moved: dict[str, Any] = {
-            name: value[back] for name in ('hidden', 'dropped', 'boxes')
+            name: value[back] for name in (
+                'hidden', 'dropped', 'boxes', 'kind')
             if (value := getattr(mask, name)) is not None}
         return replace(mask, **moved)
