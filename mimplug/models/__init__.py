@@ -5,9 +5,13 @@ from . import (
     heads,
     losses,
     mask_source,
+    masking_preprocessor,
     memory,
+    run_record,
     stock_preprocessor,
+    targets,
 )
 
 __all__ = ['algorithms', 'backbones', 'heads', 'losses', 'mask_source',
-           'memory', 'stock_preprocessor']
+           'masking_preprocessor', 'memory', 'run_record',
+           'stock_preprocessor', 'targets']

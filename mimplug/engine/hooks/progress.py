@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from mmengine import dist
@@ -45,33 +46,52 @@ def run_progress(runner: Any) -> Progress:
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """Hands position and seed of the run to the algorithm.
+    """Hands position and seed of the run to what draws in it.
 
-    For algorithms whose draws or schedules depend on them but that have no
-    teacher of ours to be moved, such as ``mimplug.SimMIM``;
-    :class:`mimplug.TeacherHook` does the same and moves the teacher.
+    That is the algorithm, or for stock algorithms their data preprocessor
+    (:class:`mimplug.MaskingDataPreprocessor`). For those whose draws or
+    schedules depend on the position but that have no teacher of ours to be
+    moved, such as ``mimplug.SimMIM``; :class:`mimplug.TeacherHook` does the
+    same and moves the teacher.
 
     Raises:
-        ConfigError: The model has no ``set_progress``.
+        ConfigError: Neither has a ``set_progress``.
     """
 
     def before_train(self, runner: Any) -> None:
         """Checks the algorithm and gives it the seed of the run."""
-        model = bare_model(runner.model)
-        if not hasattr(model, 'set_progress'):
+        receivers = list(self._receivers(runner))
+        if not receivers:
             raise ConfigError(
-                f'{type(self).__name__}: {type(model).__name__} has no '
+                f'{type(self).__name__}: '
+                f'{type(bare_model(runner.model)).__name__} has no '
                 'set_progress(); of the stock algorithms take mimplug.SimMIM, '
-                'mimplug.BEiT, mimplug.MAE …')
-        if getattr(model, 'draws_seed', 0) is None:
-            # ranks may have seeds of their own (diff_rank_seed)
-            seed = [runner.seed]
-            dist.broadcast_object_list(seed)
-            model.draws_seed = seed[0]
+                'mimplug.BEiT, mimplug.MAE …, or give one of the siamese '
+                "ones data_preprocessor=dict(type='mimplug."
+                "MaskingDataPreprocessor', ...)")
+        for receiver in receivers:
+            if getattr(receiver, 'draws_seed', 0) is None:
+                # ranks may have seeds of their own (diff_rank_seed)
+                seed = [runner.seed]
+                dist.broadcast_object_list(seed)
+                receiver.draws_seed = seed[0]
         # a run resumed at its very end has no iteration that would do it
-        model.set_progress(run_progress(runner))
+        self._tell(runner)
 
     def before_train_iter(self, runner: Any, batch_idx: int,
                           data_batch: Any = None) -> None:
         """Sets the position of this iteration."""
-        bare_model(runner.model).set_progress(run_progress(runner))
+        self._tell(runner)
+
+    def _receivers(self, runner: Any) -> Iterator[Any]:
+        """Model and data preprocessor, as far as they want to know."""
+        model = bare_model(runner.model)
+        for part in (model, getattr(model, 'data_preprocessor', None)):
+            if hasattr(part, 'set_progress'):
+                yield part
+
+    def _tell(self, runner: Any) -> None:
+        """Sets the position."""
+        progress = run_progress(runner)
+        for receiver in self._receivers(runner):
+            receiver.set_progress(progress)

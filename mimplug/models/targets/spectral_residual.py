@@ -1,11 +1,17 @@
 """Saliency from the spectrum of an image, without any network."""
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from mimplug.errors import ConfigError, check_range
+from mimplug.registry import MODELS
+
+from .base import SaliencyTarget
 
 # An image whose grey values differ by less has no structure.
 FLAT = 1e-6
@@ -49,11 +55,7 @@ def spectral_residual(images: Tensor, *, size: int = 64, average: int = 3,
     Source: Hou and Zhang, Saliency Detection: A Spectral Residual Approach,
     CVPR 2007; scale, filter and width as in the authors' published lines.
     """
-    check_range('size', size, 8, float('inf'))
-    check_range('sigma', sigma, 1e-3, float('inf'))
-    check_range('taper', taper, 0.0, 0.5)
-    if average < 1 or average % 2 == 0:
-        raise ConfigError(f'average={average}: allowed is 1, 3, 5, …')
+    _check(size, average, sigma, taper)
     # no Fourier transform in half precision
     with torch.autocast(images.device.type, enabled=False):
         grey = _shrink(images.float().mean(1, keepdim=True), size)
@@ -66,6 +68,50 @@ def spectral_residual(images: Tensor, *, size: int = 64, average: int = 3,
         saliency = _smooth(_residual(grey, average), sigma)
         stretched: Tensor = _stretch(saliency) * (high - low > FLAT)
         return stretched[:, 0]
+
+
+@MODELS.register_module()
+class SpectralResidual(SaliencyTarget):
+    """:func:`spectral_residual` as a saliency target: no weights, no labels.
+
+    Args:
+        size (int): Longer side of the small image. Defaults to 64.
+        average (int): Side of the mean filter, odd. Defaults to 3.
+        sigma (float): Width of the Gaussian in pixels. Defaults to 2.5.
+        taper (float): Share of each side that fades to the mean. Defaults to
+            0.25: views are cut out of images, and their opposite borders
+            have nothing in common.
+
+    Raises:
+        ConfigError: A number is out of range.
+    """
+
+    def __init__(self, size: int = 64, average: int = 3, sigma: float = 2.5,
+                 taper: float = 0.25) -> None:
+        super().__init__(supervised=False)
+        _check(size, average, sigma, taper)
+        self.settings: dict[str, Any] = dict(
+            size=size, average=average, sigma=sigma, taper=taper)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor, data_samples: Sequence | None = None,
+                encoder: nn.Module | None = None, view: int = 0) -> Tensor:
+        """Maps of a batch; see :meth:`SaliencyTarget.forward`."""
+        return spectral_residual(images, **self.settings)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Type and settings."""
+        return dict(super().record, **self.settings)
+
+
+def _check(size: int, average: int, sigma: float, taper: float) -> None:
+    """Raises :class:`ConfigError` for a number out of range."""
+    check_range('size', size, 8, float('inf'))
+    check_range('sigma', sigma, 1e-3, float('inf'))
+    check_range('taper', taper, 0.0, 0.5)
+    if average < 1 or average % 2 == 0:
+        raise ConfigError(f'average={average}: allowed is 1, 3, 5, …')
 
 
 def _shrink(grey: Tensor, size: int) -> Tensor:
