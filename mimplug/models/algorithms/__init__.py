@@ -2,12 +2,15 @@
 from .base import KeyedSelfSupervisor
 from .ibot import IBOT
 from .masked import MaskedDistillation
+from .moco import MoCo
 from .mugs import Mugs
 from .mugs_memories import MugsMemories
 from .pair_term import PairTerm
+from .saliency_moco import SaliencyMoCo
+from .siamese import Siamese
 from .stock import CAE, MAE, BEiT, MaskFeat, SimMIM
 from .takes_masks import TakesMasks
 
 __all__ = ['CAE', 'IBOT', 'MAE', 'BEiT', 'KeyedSelfSupervisor',
-           'MaskFeat', 'MaskedDistillation', 'Mugs', 'MugsMemories',
-           'PairTerm', 'SimMIM', 'TakesMasks']
+           'MaskFeat', 'MaskedDistillation', 'MoCo', 'Mugs', 'MugsMemories',
+           'PairTerm', 'SaliencyMoCo', 'Siamese', 'SimMIM', 'TakesMasks']
