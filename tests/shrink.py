@@ -74,12 +74,46 @@ def shrink_two_pictures(part: dict) -> None:
     part.update(size=32, second_size=32)
 
 
+def shrink_resnet(part: dict) -> None:
+    """Eighteen narrow layers, whose last map of 32 px has 2 x 2 places."""
+    part.update(depth=18, stem_channels=8, base_channels=8)
+    if part['type'] == 'ResNet':
+        part['strides'] = (1, 2, 2, 1)
+    # no files to start from
+    part.pop('init_cfg', None)
+
+
+def shrink_neck(part: dict) -> None:
+    """Projectors have 64 channels before them, predictors 16."""
+    pools = part.get('with_avg_pool', part.get('gap_dim', 0))
+    part.update(in_channels=64 if pools else 16, out_channels=16)
+    if 'hid_channels' in part:
+        part['hid_channels'] = 32
+
+
+def shrink_moco(part: dict) -> None:
+    """A queue of eight batches; halves of a batch have one image."""
+    part['queue'] = 16
+    if part.get('split_bn'):
+        part['split_bn'] = 2
+
+
 SHRINK: dict[str, Callable[[dict], Any]] = {
     'mimplug.SimMIM': shrink_stock('simmim'),
     'mimplug.BEiT': shrink_stock('beit'),
     'mimplug.MAE': shrink_stock('mae'),
     'RandomResizedCrop': lambda part: part.update(scale=32),
     'RandomResizedCropAndInterpolationWithTwoPic': shrink_two_pictures,
+    'ResNet': shrink_resnet,
+    'ResNet_CIFAR': shrink_resnet,
+    'MoCoV2Neck': shrink_neck,
+    'NonLinearNeck': shrink_neck,
+    'LinearNeck': shrink_neck,
+    'LinearClsHead': lambda part: part.update(in_channels=64, num_classes=9),
+    'mimplug.MoCo': shrink_moco,
+    'mimplug.SaliencyMoCo': shrink_moco,
+    'mimplug.MaskingDataPreprocessor':
+    lambda part: part.update(image_size=32),
     'mimplug.MaskedViT': shrink_vit,
     'mimplug.LocalGroupViT': shrink_vit,
     'mimplug.Mugs': shrink_mugs,
@@ -96,7 +130,8 @@ SHRINK: dict[str, Callable[[dict], Any]] = {
     'mimplug.KNNValLoop': lambda part: part.update(k=(1, 4)),
 }
 # Data sets that read files which a test does not have.
-FILES = ('ImageNet', 'ImageNet21k', 'CustomDataset', 'mimplug.ClassSubset')
+FILES = ('ImageNet', 'ImageNet21k', 'CustomDataset', 'mimplug.ClassSubset',
+         'mimplug.ImageNet100')
 
 
 def shrink(node: Any, images: Path) -> Any:
@@ -117,7 +152,11 @@ def shrink(node: Any, images: Path) -> Any:
         # unserialised: packing would collect garbage each time
         return dict(type='CustomDataset', data_root=str(images),
                     serialize_data=False)
+    if node.get('type') == 'CIFAR100':
+        return dict(type='mimplug.EmbeddedFashionMNIST', indices=4)
     node = {key: shrink(value, images) for key, value in node.items()}
+    if node.get('cells') == 7:  # of 224 px
+        node['cells'] = 4
     SHRINK.get(str(node.get('type')), lambda part: part)(node)
     if 'batch_size' in node and 'dataset' in node:
         node.update(batch_size=2, num_workers=0, persistent_workers=False,
@@ -140,6 +179,7 @@ def shrink_config(path: Path, images: Path, work_dir: Path) -> Config:
     cfg = Config(shrink(whole, images))
     cfg.work_dir = str(work_dir)
     cfg.load_from = None
+    cfg.pop('sync_bn', None)  # not on a CPU
     # Runners of one second would share their global objects.
     cfg.experiment_name = path.stem
     if cfg.optim_wrapper.get('dtype') == 'float16':

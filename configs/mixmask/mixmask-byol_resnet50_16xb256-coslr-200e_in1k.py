@@ -1,0 +1,17 @@
+# Unverified: MixMask on BYOL. The paper has it, the released code has not;
+# network and optimiser are those of MMPretrain's config.
+_base_ = [
+    '../_base_/datasets/imagenet_bs256_byol.py',
+    '../_base_/models/byol_resnet50.py',
+    '../_base_/schedules/byol_lars-coslr.py',
+    '../_base_/default_runtime.py',
+]
+
+train_cfg = dict(max_epochs=200)
+model = dict(mixes=[
+    dict(
+        type='mimplug.MaskMix',
+        mask_generator=dict(type='mimplug.GridBlockMask', keep=0.5),
+        grid=8),
+])
+auto_scale_lr = dict(base_batch_size=16 * 256)
