@@ -90,6 +90,8 @@ class Algorithm:
             return ' '.join(sorted(asked - self.gives))
         if generator.channels not in self.channels:
             return 'channels'
+        if generator.pixels:
+            return 'pixels'
         if getattr(generator, 'num_views', None) not in (
                 None, self.num_views):
             return 'views'

@@ -127,3 +127,55 @@ def roll_cells(cells: Cells, draws: Draws, name: str = 'roll') -> Cells:
     rolled: Cells = cells[np.arange(rows)[:, None, None], y[:, :, None],
                           x[:, None, :]]
     return rolled
+
+
+def check_divides(grid: tuple[int, int], size: tuple[int, int]) -> None:
+    """Raises unless an image is cut into equal cells.
+
+    Args:
+        grid (tuple[int, int]): (Hp, Wp) cells.
+        size (tuple[int, int]): (H, W) of the image in pixels.
+
+    Raises:
+        ConfigError: If a side is no multiple of its number of cells.
+    """
+    if min(grid) < 1 or size[0] % grid[0] or size[1] % grid[1]:
+        raise ConfigError(
+            f'an image of {size[0]} x {size[1]} pixels has no '
+            f'{grid[0]} x {grid[1]} equal cells: its height must be a '
+            f'multiple of {grid[0]} and its width of {grid[1]}')
+
+
+def enlarge(cells: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Repeats the cells (…, Hp, Wp) to (…, H, W).
+
+    Args:
+        cells (Tensor): Anything on a grid that divides the size.
+        size (tuple[int, int]): (H, W) in pixels.
+    """
+    *lead, height, width = cells.shape
+    if (height, width) == tuple(size):
+        return cells
+    tall, wide = size[0] // height, size[1] // width
+    spread = cells[..., :, None, :, None].expand(
+        *lead, height, tall, width, wide)
+    return spread.reshape(*lead, *size)
+
+
+def as_grid(cells: int | tuple[int, int], name: str = 'cells'
+            ) -> tuple[int, int]:
+    """Returns (Hp, Wp) from one number or two.
+
+    Args:
+        cells (int | tuple[int, int]): Cells along both sides, or each.
+        name (str): Name of the argument, for the message.
+
+    Raises:
+        ConfigError: If it is neither, or a number is below 1.
+    """
+    pair = [cells, cells] if isinstance(cells, int) else list(cells)
+    if len(pair) != 2 or any(
+            not isinstance(side, int) or side < 1 for side in pair):
+        raise ConfigError(
+            f'{name}={cells!r}: allowed is a number >= 1, or two of them')
+    return pair[0], pair[1]

@@ -8,32 +8,13 @@ from torch import Tensor
 
 from mimplug.draws import Draws
 from mimplug.errors import ConfigError
+from mimplug.masking.cells import as_grid, check_divides
 from mimplug.masking.context import MaskContext
 from mimplug.masking.fills import Fill, build_fill
-from mimplug.masking.fills.base import check_divides
 from mimplug.masking.generators import MaskGenerator, build_generator
 from mimplug.masking.mask import Mask
 from mimplug.masking.needs import Needs
 from mimplug.schedules import Progress
-
-
-def as_grid(cells: int | tuple[int, int], name: str = 'cells'
-            ) -> tuple[int, int]:
-    """Returns (Hp, Wp) from one number or two.
-
-    Args:
-        cells (int | tuple[int, int]): Cells along both sides, or each.
-        name (str): Name of the argument, for the message.
-
-    Raises:
-        ConfigError: If it is neither, or a number is below 1.
-    """
-    pair = [cells, cells] if isinstance(cells, int) else list(cells)
-    if len(pair) != 2 or any(
-            not isinstance(side, int) or side < 1 for side in pair):
-        raise ConfigError(
-            f'{name}={cells!r}: allowed is a number >= 1, or two of them')
-    return pair[0], pair[1]
 
 
 class ImageMasker:

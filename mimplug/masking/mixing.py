@@ -13,11 +13,11 @@ from torch import Tensor
 from mimplug.draws import Draws
 from mimplug.errors import ConfigError, check_choice, check_range
 from mimplug.masking.build import build_part
+from mimplug.masking.cells import as_grid, check_divides
 from mimplug.masking.context import MaskContext
-from mimplug.masking.fills.base import check_divides, pixel_mask
+from mimplug.masking.fills.base import pixel_mask
 from mimplug.masking.fills.mix import PARTNERS, partner_index
 from mimplug.masking.generators import MaskGenerator, build_generator
-from mimplug.masking.image_masker import as_grid
 from mimplug.masking.mask import Mask
 from mimplug.masking.needs import Needs
 from mimplug.registry import TASK_UTILS

@@ -113,6 +113,10 @@ class MaskSource(BaseModule):
             raise ConfigError(
                 f'{self._name} makes masks with channels='
                 f'{generator.channels}; allowed is channels=1')
+        if generator.pixels:
+            raise ConfigError(
+                f'{self._name} hides pixels; this model wants masks of '
+                'patches')
         if generator.drops and not drops:
             raise ConfigError(
                 f'{self._name} drops tokens, which this algorithm cannot '

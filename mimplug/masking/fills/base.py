@@ -9,26 +9,9 @@ import torch
 from torch import Tensor
 
 from mimplug.draws import Draws
-from mimplug.errors import ConfigError
 from mimplug.masking.build import build_part
+from mimplug.masking.cells import check_divides, enlarge
 from mimplug.masking.mask import Mask
-
-
-def check_divides(grid: tuple[int, int], size: tuple[int, int]) -> None:
-    """Raises unless an image is cut into equal cells.
-
-    Args:
-        grid (tuple[int, int]): (Hp, Wp) cells.
-        size (tuple[int, int]): (H, W) of the image in pixels.
-
-    Raises:
-        ConfigError: If a side is no multiple of its number of cells.
-    """
-    if min(grid) < 1 or size[0] % grid[0] or size[1] % grid[1]:
-        raise ConfigError(
-            f'an image of {size[0]} x {size[1]} pixels has no '
-            f'{grid[0]} x {grid[1]} equal cells: its height must be a '
-            f'multiple of {grid[0]} and its width of {grid[1]}')
 
 
 def pixel_mask(mask: Mask, size: tuple[int, int]) -> Tensor:
@@ -54,22 +37,6 @@ def pixel_mask(mask: Mask, size: tuple[int, int]) -> Tensor:
     if mask.dropped is not None:
         hidden = hidden | mask.dropped
     return enlarge(hidden, size)
-
-
-def enlarge(cells: Tensor, size: tuple[int, int]) -> Tensor:
-    """Repeats the cells (…, Hp, Wp) to (…, H, W).
-
-    Args:
-        cells (Tensor): Anything on a grid that divides the size.
-        size (tuple[int, int]): (H, W) in pixels.
-    """
-    *lead, height, width = cells.shape
-    if (height, width) == tuple(size):
-        return cells
-    tall, wide = size[0] // height, size[1] // width
-    spread = cells[..., :, None, :, None].expand(
-        *lead, height, tall, width, wide)
-    return spread.reshape(*lead, *size)
 
 
 class Fill(abc.ABC):

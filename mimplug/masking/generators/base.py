@@ -57,6 +57,8 @@ class MaskGenerator(abc.ABC):
             :data:`PROVENANCE`.
         examples (tuple[Mapping, ...]): Arguments of small working instances,
             with which the tests build the class.
+        shown (tuple[Mapping, ...]): Arguments for pictures, where the
+            examples are made for smaller grids.
     """
 
     needs: Needs = Needs()
@@ -68,6 +70,7 @@ class MaskGenerator(abc.ABC):
     keyed: bool = True
     provenance: ClassVar[str] = 'ours'
     examples: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
+    shown: ClassVar[tuple[Mapping[str, Any], ...]] = ()
 
     @abc.abstractmethod
     def __call__(self, context: MaskContext) -> Mask:

@@ -3,12 +3,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from mimplug.draws import Draws
+from mimplug.draws.base import Rows
 from mimplug.errors import check_range
 from mimplug.masking.cells import (
     Cells,
@@ -73,6 +73,84 @@ class _Canvas:
         self.cells[blocks.rows] = cells
         self.sums[blocks.rows, 1:, 1:] = cells.cumsum(
             1, dtype=np.int32).cumsum(2, dtype=np.int32)
+
+
+class RowDraws(Protocol):
+    """The two draws that a block needs; see :class:`mimplug.draws.Draws`."""
+
+    def row_uniform(self, name: str, low: ArrayLike = ..., high: ArrayLike =
+                    ..., *, where: Rows | None = ..., n: int = ...) -> Floats:
+        """A number for each row."""
+
+    def row_integers(self, name: str, low: ArrayLike, high: ArrayLike, *,
+                     where: Rows | None = ..., n: int = ...) -> Ints:
+        """An integer for each row."""
+
+
+@dataclass(frozen=True)
+class BlockPainter:
+    """Paints rectangles on grids until the budget of a row is used up.
+
+    Args:
+        min_area (float): Smallest area of a block in cells.
+        max_area (float): Largest area in cells.
+        log_aspect (tuple[float, float]): Range of the logarithm of height
+            over width.
+        attempts (int): Failures in a row that end a row.
+    """
+    min_area: float
+    max_area: float
+    log_aspect: tuple[float, float]
+    attempts: int
+
+    def __call__(self, draws: RowDraws, budget: Floats,
+                 grid: tuple[int, int]) -> Cells:
+        """Returns (M, Hp, Wp) bool, the painted cells.
+
+        Args:
+            draws (RowDraws): Random numbers of the M rows.
+            budget (ndarray): (M,) most cells of each row.
+            grid (tuple[int, int]): (Hp, Wp).
+        """
+        canvas = _Canvas(len(budget), grid)
+        painted = np.zeros(len(budget), np.int64)
+        failures = np.zeros_like(painted)
+        active = np.flatnonzero(budget > 0)
+        attempt = 0
+        while active.size:
+            remaining: Floats = budget - painted
+            blocks = self._attempt(
+                draws, active, remaining[active], grid, attempt)
+            failures[active] += 1
+            added = blocks.height * blocks.width - canvas.inside(blocks)
+            accepted = (added > 0) & (added <= remaining[blocks.rows])
+            blocks = blocks[accepted]
+            canvas.paint(blocks)
+            painted[blocks.rows] += added[accepted]
+            failures[blocks.rows] = 0
+            unfinished = (painted < budget) & (failures < self.attempts)
+            active = active[unfinished[active]]
+            attempt += 1
+        return canvas.cells
+
+    def _attempt(self, draws: RowDraws, rows: Ints, remaining: Floats,
+                 grid: tuple[int, int], attempt: int) -> _Blocks:
+        """A block for each of the rows in which it fits into the grid."""
+        height, width = grid
+        area = draws.row_uniform(
+            'block/area', self.min_area,
+            np.minimum(remaining, self.max_area), where=rows, n=attempt)
+        aspect = np.exp(draws.row_uniform(
+            'block/aspect', *self.log_aspect, where=rows, n=attempt))
+        tall = np.rint(np.sqrt(area * aspect)).astype(np.int64)
+        wide = np.rint(np.sqrt(area / aspect)).astype(np.int64)
+        fits = (wide < width) & (tall < height)
+        rows, tall, wide = rows[fits], tall[fits], wide[fits]
+        top = draws.row_integers(
+            'block/top', 0, height - tall, where=rows, n=attempt)
+        left = draws.row_integers(
+            'block/left', 0, width - wide, where=rows, n=attempt)
+        return _Blocks(rows, top, left, tall, wide)
 
 
 @TASK_UTILS.register_module()
@@ -159,46 +237,9 @@ class BlockMask(RatioMask):
         height, width = context.grid
         # The reference multiplies in this order, which can round otherwise.
         budget = np.where(kept, ratios, 0.0) * height * width
-        canvas = _Canvas(context.rows, context.grid)
-        hidden = np.zeros(context.rows, np.int64)
-        failures = np.zeros_like(hidden)
-        active = np.flatnonzero(budget > 0)
-        attempt = 0
-        while active.size:
-            remaining: Floats = budget - hidden
-            blocks = self._attempt(
-                context.draws, active, remaining[active], context.grid,
-                attempt)
-            failures[active] += 1
-            added = blocks.height * blocks.width - canvas.inside(blocks)
-            accepted = (added > 0) & (added <= remaining[blocks.rows])
-            blocks = blocks[accepted]
-            canvas.paint(blocks)
-            hidden[blocks.rows] += added[accepted]
-            failures[blocks.rows] = 0
-            unfinished = (hidden < budget) & (failures < self.attempts)
-            active = active[unfinished[active]]
-            attempt += 1
-        if self.roll:
-            return roll_cells(canvas.cells, context.draws)
-        return canvas.cells
-
-    def _attempt(self, draws: Draws, rows: Ints, remaining: Floats,
-                 grid: tuple[int, int], attempt: int) -> _Blocks:
-        """A block for each of the rows in which it fits into the grid."""
-        height, width = grid
-        low = self.min_area or (min(grid) // 3)**2
-        high = np.minimum(remaining, self.max_area * height * width)
-        area = draws.row_uniform(
-            'block/area', low, high, where=rows, n=attempt)
-        aspect = np.exp(draws.row_uniform(
-            'block/aspect', *self.log_aspect, where=rows, n=attempt))
-        tall = np.rint(np.sqrt(area * aspect)).astype(np.int64)
-        wide = np.rint(np.sqrt(area / aspect)).astype(np.int64)
-        fits = (wide < width) & (tall < height)
-        rows, tall, wide = rows[fits], tall[fits], wide[fits]
-        top = draws.row_integers(
-            'block/top', 0, height - tall, where=rows, n=attempt)
-        left = draws.row_integers(
-            'block/left', 0, width - wide, where=rows, n=attempt)
-        return _Blocks(rows, top, left, tall, wide)
+        low = self.min_area or (min(context.grid) // 3)**2
+        painter = BlockPainter(
+            low, self.max_area * height * width, self.log_aspect,
+            self.attempts)
+        cells = painter(context.draws, budget, context.grid)
+        return roll_cells(cells, context.draws) if self.roll else cells

@@ -55,6 +55,10 @@ def check_generator(generator: MaskGenerator, backbone: nn.Module, *,
         raise ConfigError(
             f'{name} makes masks with channels={generator.channels}; allowed '
             'is channels=1')
+    if generator.pixels:
+        raise ConfigError(
+            f'{name} hides pixels; the student of this algorithm wants masks '
+            'of patches')
     if generator.drops and not drops:
         raise ConfigError(
             f'{name} drops tokens, which the student of this algorithm '

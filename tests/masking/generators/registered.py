@@ -61,9 +61,9 @@ def part_of(make, whole, part, index, rank=0):
 
 
 def states(mask, views=1):
-    """(V, B, 2, Hp, Wp): what is hidden and what is dropped."""
+    """(V, B, 2 C, Hp, Wp): what is hidden and what is dropped."""
     dropped = mask.dropped
     if dropped is None:
         dropped = torch.zeros_like(mask.hidden)
-    both = torch.stack((mask.hidden[:, 0], dropped[:, 0]), 1)
+    both = torch.cat((mask.hidden, dropped), 1)
     return both.unflatten(0, (views, -1))
