@@ -21,6 +21,7 @@ from mimplug.converters import (
 from mimplug.engine.checkpoint import find_latest, hook_folder, read_header
 from mimplug.errors import CheckpointError, ConfigError
 from mimplug.evaluation import bare_model
+from mimplug.models.run_record import check_filter, run_record, saved_record
 
 # The backbone resizes them to its own grid while it loads.
 RESIZABLE = ('*pos_embed', )
@@ -172,9 +173,11 @@ class StrictLoadHook(Hook):
             runner (Runner): Its model receives the weights.
 
         Raises:
-            CheckpointError: The file belongs to another model.
+            CheckpointError: The file belongs to another model, or to images
+                that were filtered in another way.
         """
         runner.call_hook('after_load_checkpoint', checkpoint=self.content)
+        _check_filter(runner, self.content, self.path)
         load_strict(bare_model(runner.model),
                     select_state(self.content, source=self.path),
                     resizable=RESIZABLE, source=self.path)
@@ -211,6 +214,7 @@ class LoadReportHook(Hook):
             CheckpointError: No tensor fits.
         """
         model = bare_model(runner.model)
+        _check_filter(runner, checkpoint, self.path)
         # the part that MMEngine takes
         state = checkpoint.get('state_dict', checkpoint)
         tensors = strip_ddp({name: value for name, value in state.items()
@@ -228,3 +232,9 @@ class LoadReportHook(Hook):
         if report.missing or report.unexpected or report.misshaped:
             runner.logger.warning(
                 f'Only a part of the weights is loaded. {text}')
+
+
+def _check_filter(runner: Runner, content: Any, path: str) -> None:
+    """Refuses weights that are used to images filtered in another way."""
+    present = run_record(bare_model(runner.model))['input_filter']
+    check_filter(saved_record(content), present, path)

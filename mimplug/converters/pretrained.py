@@ -10,6 +10,7 @@ from mmengine.model.weight_init import update_init_info
 from torch import nn
 
 from mimplug.errors import CheckpointError, ConfigError, check_range
+from mimplug.models.run_record import MARK, Record, check_filter, saved_record
 from mimplug.registry import WEIGHT_INITIALIZERS
 
 from .key_maps import get_key_map, key_map_names
@@ -27,6 +28,10 @@ class Pretrained:
 
         init_cfg=dict(type='mimplug.Pretrained', checkpoint='ibot.pth',
                       key='teacher', converter='ibot', prefix='backbone.')
+
+    A file of a run whose images went through an input filter is loaded only
+    where the same filter stands before the module: that of the algorithm, or
+    of ``mimplug.InputFilterHook``.
 
     Steps: read, take ``key``, rename by ``converter``, take ``prefix``,
     compare, load. As with the stock type, sub-modules draw their own initial
@@ -53,7 +58,8 @@ class Pretrained:
 
     Raises:
         ConfigError: A setting is wrong.
-        CheckpointError: When called: the file does not fit.
+        CheckpointError: When called: the file does not fit, or its images
+            were filtered in another way.
     """
 
     wholemodule = False
@@ -77,6 +83,7 @@ class Pretrained:
         self.allow_missing = tuple(allow_missing)
         self.allow_unexpected = tuple(allow_unexpected)
         self.resizable = ('*pos_embed',) if resize_pos_embed else ()
+        self._record: Record | None = None
 
     def __call__(self, module: nn.Module) -> LoadReport:
         """Loads the weights.
@@ -88,6 +95,8 @@ class Pretrained:
             LoadReport: What was loaded.
         """
         tensors = self.read()
+        check_filter(self._record, getattr(module, MARK, None),
+                     self.checkpoint)
         if hasattr(module, '_params_init_info'):
             self._init_parts(module)
         try:
@@ -112,6 +121,7 @@ class Pretrained:
             CheckpointError: No file, no such key or prefix.
         """
         content = read_file(self.checkpoint)
+        self._record = saved_record(content)
         key_map = self.key_map
         if key_map is None:
             tensors = select_state(content, self.key, self.checkpoint)

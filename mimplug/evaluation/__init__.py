@@ -9,6 +9,7 @@ from .feature_bank import (
 from .knn import knn_accuracy, knn_correct, knn_predict
 from .loop import KNNValLoop
 from .neighbours import nearest_neighbours
+from .precise_bn import recalibrate_bn, recalibrated
 from .protocol import KNNProtocol, assign_prototypes
 from .report import KNNReportHook
 
@@ -16,5 +17,5 @@ __all__ = [
     'FeatureBank', 'KNNProtocol', 'KNNReportHook', 'KNNValLoop',
     'assign_prototypes', 'bare_model', 'choose_backbone',
     'clustering_metrics', 'extract_features', 'knn_accuracy', 'knn_correct',
-    'knn_predict', 'nearest_neighbours'
+    'knn_predict', 'nearest_neighbours', 'recalibrate_bn', 'recalibrated'
 ]

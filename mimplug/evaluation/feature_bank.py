@@ -198,7 +198,8 @@ def preprocess(model: nn.Module, batch: Any) -> Tensor:
         batch (dict): As the loader gives it.
 
     Returns:
-        Tensor: (b, C, H, W), normalised, on the device of the model.
+        Tensor: (b, C, H, W), normalised and behind the model's input filter,
+        on the device of the model.
 
     Raises:
         ConfigError: The pipeline gives several views, or no tensor.
@@ -215,7 +216,8 @@ def preprocess(model: nn.Module, batch: Any) -> Tensor:
         raise ConfigError(
             f'the data preprocessor gives {type(inputs).__name__}, not a '
             'tensor of images')
-    return inputs
+    input_filter: Any = getattr(model, 'input_filter', None)
+    return inputs if input_filter is None else input_filter(inputs)
 
 
 def batch_labels(batch: Any) -> Tensor:

@@ -41,6 +41,9 @@ class KNNValLoop(BaseLoop):
         fp16 (bool): Encode under autocast. Defaults to False.
         clustering (bool): Also compare the head's prototypes with the
             classes: ``cluster/nmi``, … Defaults to False.
+        precise_bn (int): Batches of the bank from which batch norms get
+            their statistics for the measurement; see :class:`KNNProtocol`.
+            Defaults to 0: running statistics.
 
     Raises:
         ConfigError: A setting is out of range, a data set has no labels, or
@@ -66,7 +69,8 @@ class KNNValLoop(BaseLoop):
                  temperature: float = 0.07,
                  key: str = 'auto',
                  fp16: bool = False,
-                 clustering: bool = False) -> None:
+                 clustering: bool = False,
+                 precise_bn: int = 0) -> None:
         if evaluator:
             raise ConfigError(
                 f'val_evaluator={evaluator!r} would not run: KNNValLoop has '
@@ -76,7 +80,8 @@ class KNNValLoop(BaseLoop):
         self.protocol = KNNProtocol(
             bank_loader, self.dataloader,
             k=(k,) if isinstance(k, int) else k, temperature=temperature,
-            key=key, fp16=fp16, clustering=clustering)
+            key=key, fp16=fp16, clustering=clustering,
+            precise_bn=precise_bn)
 
     def run(self) -> dict[str, float]:
         """Measures and tells the hooks.

@@ -5,7 +5,8 @@ The validation loop, the report and the command line all evaluate through
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from mmengine import dist
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from mimplug.errors import ConfigError, check_choice
+from mimplug.errors import ConfigError, check_choice, check_range
 
 from .clustering import clustering_metrics
 from .feature_bank import (
@@ -27,8 +28,10 @@ from .feature_bank import (
     choose_backbone,
     evaluating,
     extract_features,
+    preprocess,
 )
 from .knn import check_k, knn_correct, percent
+from .precise_bn import recalibrated, spread_loader
 
 _HEAD_ROWS = 1024
 
@@ -49,10 +52,16 @@ class KNNProtocol:
         clustering (bool): Also take the prototype that the head gives each
             query for a cluster and compare clusters with classes. Defaults
             to False.
+        precise_bn (int): Batches of the bank, spread over it, from which
+            batch norms get their statistics while the features are measured
+            (:func:`mimplug.evaluation.recalibrate_bn`); for encoders that are
+            trained on masked, mixed or filtered images. 0: their running
+            statistics. Defaults to 0.
 
     Raises:
         ConfigError: A setting is out of range, no image of a data set has a
-            label, or a k is larger than the bank.
+            label, or a k is larger than the bank. When measuring: with
+            ``precise_bn`` a network without batch norms.
     """
     bank_loader: DataLoader
     query_loader: DataLoader
@@ -61,10 +70,12 @@ class KNNProtocol:
     key: str = 'auto'
     fp16: bool = False
     clustering: bool = False
+    precise_bn: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'k', check_k(self.k))
         check_choice('key', self.key, KEYS)
+        check_range('precise_bn', self.precise_bn, 0, 10**9)
         if not self.temperature > 0:
             raise ConfigError(
                 f'temperature={self.temperature!r}: allowed is > 0')
@@ -94,16 +105,27 @@ class KNNProtocol:
         Raises:
             ConfigError: One of them turns out to hold no label.
         """
-        bank = extract_features(
-            model, self.bank_loader, key=self.key, encoder=encoder,
-            fp16=self.fp16, storage=storage)
-        queries = extract_features(
-            model, self.query_loader, key=self.key, encoder=encoder,
-            fp16=self.fp16, storage=storage, around=around)
+        statistics: AbstractContextManager = nullcontext()
+        if self.precise_bn and encoder is None:
+            statistics = recalibrated(
+                choose_backbone(model, self.key), self._spread(model))
+        with statistics:
+            bank = extract_features(
+                model, self.bank_loader, key=self.key, encoder=encoder,
+                fp16=self.fp16, storage=storage)
+            queries = extract_features(
+                model, self.query_loader, key=self.key, encoder=encoder,
+                fp16=self.fp16, storage=storage, around=around)
         for name, part in (('bank', bank), ('queries', queries)):
             if part.num_labelled == 0:
                 raise _no_labels(name, len(part))
         return bank, queries
+
+    def _spread(self, model: nn.Module) -> Iterator[Tensor]:
+        """Images from all of the bank, as the network gets them."""
+        bare = bare_model(model)
+        for batch in spread_loader(self.bank_loader, self.precise_bn):
+            yield preprocess(bare, batch)
 
     def accuracy(self, bank: FeatureBank, queries: FeatureBank,
                  device: torch.device) -> dict[str, float]:

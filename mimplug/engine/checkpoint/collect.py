@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from mimplug.errors import ConfigError
 from mimplug.evaluation import bare_model
+from mimplug.models.run_record import META_KEY, run_record
 from mimplug.version import __version__
 
 from .history import pack_hub
@@ -57,14 +58,16 @@ def run_meta(runner: Runner, epoch: int, iterations: int) -> dict[str, Any]:
         iterations (int): Iterations done.
 
     Returns:
-        dict: MMEngine's fields, ``mimplug_version``, and ``position`` where
-        the training loop knows it in samples.
+        dict: MMEngine's fields, ``mimplug_version``, under ``mimplug`` what
+        evaluation must know (:mod:`mimplug.models.run_record`), and
+        ``position`` where the training loop knows it in samples.
     """
     meta: dict[str, Any] = dict(
         epoch=epoch, iter=iterations, cfg=runner.cfg.pretty_text,
         seed=runner.seed, experiment_name=runner.experiment_name,
         time=time.strftime('%Y%m%d_%H%M%S', time.localtime()),
         mmengine_version=mmengine.__version__, mimplug_version=__version__)
+    meta[META_KEY] = run_record(bare_model(runner.model))
     metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', None)
     if metainfo is not None:
         meta['dataset_meta'] = metainfo

@@ -9,6 +9,8 @@ from mmengine.dist import master_only
 from mmengine.runner import Runner
 
 from mimplug.errors import ConfigError, check_range
+from mimplug.evaluation import bare_model
+from mimplug.models.run_record import META_KEY, run_record
 from mimplug.registry import HOOKS
 
 from ..checkpoint import (
@@ -249,7 +251,8 @@ class CheckpointHook(KeepBest):
             else:  # the strategy of a FlexibleRunner can gather shards
                 runner.save_checkpoint(
                     self.out_dir, name, by_epoch=iterations == runner.iter,
-                    meta=position_of(runner, iterations),
+                    meta={**position_of(runner, iterations), META_KEY:
+                          run_record(bare_model(runner.model))},
                     backend_args=self.backend_args, **parts)
         except OSError as error:
             done = [False]

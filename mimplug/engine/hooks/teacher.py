@@ -35,7 +35,7 @@ class TeacherHook(ProgressHook):
 
     Raises:
         ConfigError: The model has no ``set_progress`` and
-            ``step_end(momentum, finite)``.
+            ``step_end(momentum, finite)``, or a momentum of its own.
 
     Source: ``momentum_schedule`` in ``main_attmask.py`` of
     gkakogeorgiou/attmask.
@@ -55,6 +55,11 @@ class TeacherHook(ProgressHook):
         if not hasattr(model, 'step_end'):
             raise ConfigError(
                 f'TeacherHook: {type(model).__name__} has no step_end()')
+        if getattr(model, 'momentum', None) is not None:
+            raise ConfigError(
+                f'TeacherHook: {type(model).__name__} moves its key encoder '
+                f'itself, with its own momentum={model.momentum}; use '
+                "dict(type='mimplug.ProgressHook')")
         if 'finite' not in inspect.signature(model.step_end).parameters:
             raise ConfigError(
                 f'TeacherHook: {type(model).__name__}.step_end must take '

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mimplug.errors import ConfigError
 from mimplug.registry import MODELS
 
-from ..run_record import MARK
+from ..run_record import MARK, mark_filtered
 from .base import SaliencyTarget, frozen_mode, stage_of, weights_record
 from .input_filter import build_input_filter
 from .scda import scda_map
@@ -78,6 +78,7 @@ class SCDA(SaliencyTarget):
             network: nn.Module = BUILD.build(dict(backbone)) if isinstance(
                 backbone, Mapping) else backbone
             self._network = (network, )
+            mark_filtered(network, self._filter)
             stage_of(network, stage)
         self._freeze()
         self._filters: dict[str, nn.Module] = {}
