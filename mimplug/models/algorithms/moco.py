@@ -134,13 +134,13 @@ class MoCo(Siamese):
             torch.stack(queries), torch.stack([
                 target.positives(key) for target, key in zip(targets, keys)]),
             self.queue.rows, hard=self._hard(seen))
-        losses = self.report(list(zip(terms, targets)), seen)
+        sums = torch.stack([target.sums(term) for target, term
+                            in zip(targets, terms)]).sum(dim=0)
+        losses = self.report(sums, terms[0], targets[0], seen)
         with torch.no_grad():
             losses['raw/positive'] = terms[0, 0, :, 0].neg().exp().mean()
             losses['raw/queue'] = self.queue.fill_fraction
-            self._remember(keys, sum(
-                value for name, value in losses.items()
-                if name.startswith('loss')))
+            self._remember(keys, sums.sum())
         return losses
 
     def _queries(self, seen: Seen, view: int) -> tuple[Tensor, MixTargets]:
@@ -180,7 +180,7 @@ class MoCo(Siamese):
         return [self._keys(images, seen, f'hard{pair}/{i}') for i, images
                 in enumerate(self.hard_images(seen, pair))]
 
-    def _remember(self, keys: Tensor, loss: Any) -> None:
+    def _remember(self, keys: Tensor, loss: Tensor) -> None:
         """Keys (S, B, D) enter the queue if all ranks' losses are finite."""
         if self.training:
             rows, kept = gather_rows(keys, loss.isfinite())

@@ -70,28 +70,26 @@ class Siamese(SiameseViews):
         return mix_targets(len(like), [(mix.lam, mix.partner)
                                        for mix in mixed], like.device)
 
-    def report(self, parts: Sequence[tuple[Tensor, MixTargets]], seen: Seen,
-               scale: float = 1.0) -> Losses:
+    def report(self, sums: Tensor, terms: Tensor, targets: MixTargets,
+               seen: Seen) -> Losses:
         """The losses, and what is logged of them.
 
         Args:
-            parts (Sequence): Of each pair of views the terms (Q, B, P) and
-                their targets.
+            sums (Tensor): (Q,), what each pass adds to the loss.
+            terms (Tensor): (Q, B, P), those of the first pair of views.
+            targets (MixTargets): Of these terms.
             seen (Seen): From :meth:`look`.
-            scale (float): On all of them. Defaults to 1.
 
         Returns:
             dict: ``loss_clean`` and ``loss_mix0``, … (their sum is the
-            loss); unscaled, of the first pair of views: ``raw/clean``, and of
-            each mixture ``raw/mix0/own``, ``raw/mix0/partner``,
-            ``raw/mix0/lam``; ``raw/hidden``, share of hidden cells.
+            loss). Means over the terms of the first pair of views:
+            ``raw/clean`` and of each mixture ``raw/mix0/own``,
+            ``raw/mix0/partner``, ``raw/mix0/lam``; ``raw/hidden``, share of
+            hidden cells.
         """
-        sums = sum(targets.sums(terms) for terms, targets in parts)
-        assert isinstance(sums, Tensor)
         names = ['clean', *(f'mix{i}' for i in range(len(self.mixes)))]
-        losses = {f'loss_{name}': scale * part
+        losses = {f'loss_{name}': part
                   for name, part in zip(names, sums.unbind())}
-        terms, targets = parts[0]
         with torch.no_grad():
             means = terms.detach().mean(dim=1)
             losses['raw/clean'] = means[0, 0]
@@ -103,6 +101,7 @@ class Siamese(SiameseViews):
                 losses['raw/hidden'] = torch.stack([
                     mask.hidden.float().mean() for mask in seen.masks]).mean()
         return losses
+
 
 def key_copy(part: nn.Module) -> nn.Module:
     """A copy for the key encoder, which gets its weights from the encoder."""
