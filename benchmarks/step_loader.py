@@ -38,14 +38,15 @@ def jpeg_folder(args: argparse.Namespace) -> Iterator[str]:
 
 def build_loader(args: argparse.Namespace, folder: str
                  ) -> tuple[Any, torch.nn.Module]:
-    """The AttMask pipeline over a folder, and what prepares its batches.
+    """The method's pipeline over a folder, and what prepares its batches.
 
     With ``--augment device`` the workers only decode and plan; the views are
     made where the model is.
     """
     on_device = args.augment == 'device'
+    cut = 'MugsMultiCrop' if args.method == 'mugs' else 'MultiCrop'
     crops = dict(type='mimplug.PlanMultiCrop' if on_device
-                 else 'mimplug.MultiCrop',
+                 else f'mimplug.{cut}',
                  global_crops=dict(num=2, size=args.sizes[0]),
                  local_crops=dict(num=args.locals, size=args.sizes[1]))
     loader = Runner.build_dataloader(dict(

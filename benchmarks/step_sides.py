@@ -35,7 +35,34 @@ PEAKS = {'H100 PCIe': 756.0, 'H100 NVL': 835.0, 'H100': 989.4, 'H200': 989.4,
          'L40S': 362.0, 'L40': 181.0, 'L4': 121.0, 'A40': 149.7,
          'A10': 125.0, 'RTX 4090': 165.2, 'RTX 3090': 71.0, 'V100': 125.0}
 
+# global views of teacher and student together
+GLOBALS = dict(attmask=2, mugs=4)
+
 Step = Callable[..., None]
+
+
+def model_config(args: argparse.Namespace) -> dict[str, Any]:
+    """The method with the heads, queues and memories of its publication."""
+    backbone = dict(arch=args.arch, interpolate_offset=0.1,
+                    drop_path_rate=args.drop_path, with_cp=args.with_cp,
+                    skip_dropped=dict(yes=True, no=False).get(args.skip))
+    if args.method == 'mugs':
+        return dict(
+            type='mimplug.Mugs',
+            backbone=dict(backbone, type='mimplug.LocalGroupViT'),
+            instance=dict(queue=args.rows),
+            local_group=dict(queue=args.rows, memory=args.rows),
+            group=dict(head=dict(num_prototypes=args.rows,
+                                 norm_last_layer=False)))
+    return dict(
+        type='mimplug.IBOT',
+        backbone=dict(backbone, type='mimplug.MaskedViT'),
+        head=dict(type='mimplug.PrototypeHead', num_prototypes=8192,
+                  norm_last_layer=False),
+        mask_generator=dict(
+            type='mimplug.AttentionMask', mode='high', apply_prob=0.5,
+            ratio=dict(type='UniformRatio', mean=0.3, var=0.2, per='batch')),
+        last_block_rule=not args.whole_last_block)
 
 
 def our_step(args: argparse.Namespace, views: list[Tensor] | None = None
@@ -51,18 +78,7 @@ def our_step(args: argparse.Namespace, views: list[Tensor] | None = None
         tuple: The step, called with views and data samples or without, and
         the model.
     """
-    model = MODELS.build(dict(
-        type='mimplug.IBOT',
-        backbone=dict(type='mimplug.MaskedViT', arch=args.arch,
-                      interpolate_offset=0.1, drop_path_rate=args.drop_path,
-                      skip_dropped=dict(yes=True, no=False).get(args.skip),
-                      with_cp=args.with_cp),
-        head=dict(type='mimplug.PrototypeHead', num_prototypes=8192,
-                  norm_last_layer=False),
-        mask_generator=dict(
-            type='mimplug.AttentionMask', mode='high', apply_prob=0.5,
-            ratio=dict(type='UniformRatio', mean=0.3, var=0.2, per='batch')),
-        last_block_rule=not args.whole_last_block))
+    model = MODELS.build(model_config(args))
     model.init_weights()
     model.to(args.device).train()
     wrapper = TwoGroupConstructor(dict(
@@ -77,7 +93,8 @@ def our_step(args: argparse.Namespace, views: list[Tensor] | None = None
         model.set_progress(Progress(count, 100_000, 0, 10))
         with wrapper.optim_context(model):
             losses = model.loss(inputs or views, samples)
-        wrapper.update_params(losses['loss_cls'] + losses['loss_patch'])
+        wrapper.update_params(sum(
+            value for name, value in losses.items() if 'loss' in name))
         model.step_end(0.996)
         count += 1
 
@@ -88,22 +105,23 @@ def bare_step(args: argparse.Namespace,
               views: list[Tensor]) -> tuple[Step, torch.nn.Module]:
     """Student forward and backward and teacher forward of timm's ViT.
 
-    The loss is the mean magnitude: a mean square would be constant after the
-    final norm, and its gradients nothing but rounding.
+    The student's views are the last ones: with Mugs the teacher has global
+    views of its own. The loss is the mean magnitude: a mean square would be
+    constant after the final norm, and its gradients nothing but rounding.
     """
     student, teacher = (
         timm.create_model(ARCHS[args.arch], num_classes=0, global_pool='',
                           dynamic_img_size=True).to(args.device).train()
         for _ in range(2))
     dtype = getattr(torch, args.dtype or 'float32')
-    crops = [torch.cat(views[:2])]
-    if len(views) > 2:
-        crops.append(torch.cat(views[2:]))
+    seen = torch.cat(views[:2])
+    own = views[GLOBALS[args.method] - 2:]
+    crops = [torch.cat(part) for part in (own[:2], own[2:]) if part]
 
     def step() -> None:
         with torch.autocast(args.device, dtype, enabled=bool(args.dtype)):
             with torch.no_grad():
-                teacher(crops[0])
+                teacher(seen)
             loss = sum(student(crop).float().abs().mean() for crop in crops)
         loss.backward()
         student.zero_grad()

@@ -1,19 +1,21 @@
-"""A whole AttMask-iBOT step against the bare networks in it.
+"""A whole step of AttMask-iBOT or Mugs against the bare networks in it.
 
-In one process, in turn: our full step (teacher forward, masks, student
-forward, heads, losses, backward, clipping, AdamW, moving average) and a bare
-timm ViT on the same crops (student forward and backward plus teacher
-forward, without stochastic depth). Prints both medians, the median of the
-pairwise ratios, images/s, TFLOP/s and, for a known GPU, the share of its
-peak. Peak memory of each side is that of a process of its own.
+In one process, in turn: our full step (teacher forward, masks or neighbours,
+student forward, heads, losses, backward, clipping, AdamW, moving average,
+queues) and a bare timm ViT on the same crops (student forward and backward
+plus teacher forward, without stochastic depth). Prints both medians, the
+median of the pairwise ratios, images/s, TFLOP/s and, for a known GPU, the
+share of its peak. Peak memory of each side is that of a process of its own.
 
     python benchmarks/step_time.py --pairs 7 --batch 8 --threads 2
+    python benchmarks/step_time.py --pairs 7 --batch 8 --threads 2 \
+        --method mugs
     python benchmarks/step_time.py --device cuda --dtype bfloat16 --batch 128 \
         --pairs 30 --compile
     python benchmarks/step_time.py --device cuda --dtype bfloat16 --batch 128 \
         --loader --data data/imagenet/train --workers 16
 
-The first two keep the views on the device; ``--loader`` measures end to end
+The first three keep the views on the device; ``--loader`` measures end to end
 from JPEG files, which are made up where ``--data`` names no folder.
 """
 from __future__ import annotations
@@ -31,6 +33,7 @@ from typing import Any
 import torch
 from step_sides import (
     ARCHS,
+    GLOBALS,
     Step,
     bare_step,
     compile_side,
@@ -48,6 +51,9 @@ WARM_UP = 3  # the allocator settles within three steps
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--method', choices=GLOBALS, default='attmask')
+    parser.add_argument('--rows', type=int, default=65536,
+                        help='of queues, memories and prototypes of Mugs')
     parser.add_argument('--arch', choices=ARCHS, default='deit-small')
     parser.add_argument('--batch', type=int, default=8)
     parser.add_argument('--locals', type=int, default=10)
@@ -82,14 +88,21 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--augment', choices=['cpu', 'device'], default='cpu')
     parser.add_argument('--steps', type=int, default=20)
     parser.add_argument('--out', type=Path)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.method == 'mugs' and (
+            args.whole_last_block or args.augment == 'device'):
+        parser.error('--method mugs needs all tokens of the last block, and '
+                     'its views come from the CPU: neither --whole-last-block '
+                     'nor --augment device')
+    return args
 
 
 def build(args: argparse.Namespace, names: list[str]
           ) -> tuple[dict[str, Step], dict[str, int]]:
     """The sides, warm, and the operations of one step of each."""
     views = [torch.randn(args.batch, 3, size, size, device=args.device)
-             for size in args.sizes[:1] * 2 + args.sizes[1:] * args.locals]
+             for size in args.sizes[:1] * GLOBALS[args.method]
+             + args.sizes[1:] * args.locals]
     steps, flops = {}, {}
     for name in names:
         steps[name], model = SIDES[name](args, views)

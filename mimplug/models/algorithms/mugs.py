@@ -183,7 +183,7 @@ class Mugs(MugsNetworks):
         found = self.memories.search(query, self.neighbours, student=student)
         group = network.relate(query, found.rows)
         with torch.no_grad():
-            stored = network.patch_mean(tokens[0][:batch])
+            stored = network.patch_mean(tokens[0].detach()[:batch])
         return Features(cls, group, stored, found)
 
     def _terms(self, answer: Features, target: Features
