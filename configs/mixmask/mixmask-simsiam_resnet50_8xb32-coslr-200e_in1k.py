@@ -15,3 +15,6 @@ model = dict(mixes=[
         grid=8),
 ])
 auto_scale_lr = dict(base_batch_size=8 * 32)
+
+# the encoder has also seen masked or mixed images: statistics for k-NN anew
+val_cfg = dict(precise_bn=64)

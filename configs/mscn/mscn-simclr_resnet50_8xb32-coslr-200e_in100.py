@@ -44,7 +44,7 @@ model = dict(
         out_channels=128,
         num_layers=2,
         with_avg_pool=True,
-        norm_cfg=dict(type='BN')),
+        norm_cfg=dict(type='BN1d')),
     head=dict(
         type='ContrastiveHead',
         loss=dict(type='CrossEntropyLoss'),
@@ -52,3 +52,6 @@ model = dict(
 
 train_cfg = dict(max_epochs=200)
 auto_scale_lr = dict(base_batch_size=8 * 32)
+
+# the encoder has also seen masked or mixed images: statistics for k-NN anew
+val_cfg = dict(precise_bn=64)

@@ -15,6 +15,9 @@ model = dict(
     **_base_.saliency_masks['blur'])
 auto_scale_lr = dict(base_batch_size=8 * 32)
 
+# the encoder has also seen masked or mixed images: statistics for k-NN anew
+val_cfg = dict(precise_bn=64)
+
 custom_hooks = [
     dict(type='mimplug.ProgressHook'),
     dict(type='mimplug.MaskPictureHook', interval=20),

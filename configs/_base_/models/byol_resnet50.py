@@ -15,14 +15,17 @@ model = dict(
         with_bias=True,
         with_last_bn=False,
         with_avg_pool=True,
-        norm_cfg=dict(type='BN')),
-    predictor=dict(
-        type='NonLinearNeck',
-        in_channels=256,
-        hid_channels=4096,
-        out_channels=256,
-        num_layers=2,
-        with_bias=True,
-        with_last_bn=False,
-        with_avg_pool=False,
-        norm_cfg=dict(type='BN')))
+        norm_cfg=dict(type='BN1d')),
+    head=dict(
+        type='LatentPredictHead',
+        loss=dict(type='CosineSimilarityLoss'),
+        predictor=dict(
+            type='NonLinearNeck',
+            in_channels=256,
+            hid_channels=4096,
+            out_channels=256,
+            num_layers=2,
+            with_bias=True,
+            with_last_bn=False,
+            with_avg_pool=False,
+            norm_cfg=dict(type='BN1d'))))

@@ -14,5 +14,5 @@ model = dict(
         out_channels=128,
         num_layers=2,
         with_avg_pool=True,
-        norm_cfg=dict(type='BN')),
+        norm_cfg=dict(type='BN1d')),
     temperature=0.1)

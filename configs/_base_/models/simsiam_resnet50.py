@@ -14,13 +14,16 @@ model = dict(
         num_layers=3,
         with_last_bn_affine=False,
         with_avg_pool=True,
-        norm_cfg=dict(type='BN')),
-    predictor=dict(
-        type='NonLinearNeck',
-        in_channels=2048,
-        hid_channels=512,
-        out_channels=2048,
-        with_avg_pool=False,
-        with_last_bn=False,
-        with_last_bias=True,
-        norm_cfg=dict(type='BN')))
+        norm_cfg=dict(type='BN1d')),
+    head=dict(
+        type='LatentPredictHead',
+        loss=dict(type='CosineSimilarityLoss'),
+        predictor=dict(
+            type='NonLinearNeck',
+            in_channels=2048,
+            hid_channels=512,
+            out_channels=2048,
+            with_avg_pool=False,
+            with_last_bn=False,
+            with_last_bias=True,
+            norm_cfg=dict(type='BN1d'))))
