@@ -12,6 +12,7 @@ from .key_maps import (
     rename_all,
 )
 from .keys_ibot import IBOT, TIMM
+from .keys_moco import MMPRETRAIN_MOCO, MOCO
 from .keys_mugs import MUGS
 from .matching import LoadReport, compare, load_strict
 from .pretrained import Pretrained
@@ -19,6 +20,8 @@ from .reader import read_file, select_state, strip_ddp, take_prefix
 
 __all__ = [
     'IBOT',
+    'MMPRETRAIN_MOCO',
+    'MOCO',
     'MUGS',
     'TIMM',
     'KeyMap',

@@ -30,8 +30,8 @@ class Mixed:
 
     Args:
         images (Tensor): (B, 3, H, W).
-        lam (Tensor): (B,) float32, share of the area (or the weight) of
-            image i itself.
+        lam (Tensor): (B,) float32 or better, share of the area (or the
+            weight) of image i itself.
         partner (Tensor): (B,) int64, the other image of each.
         mask (Mask, optional): What was taken from the partner, if it was
             chosen by a mask.
@@ -235,7 +235,10 @@ class UnMix(Mixer):
             mixed[:, :, top:bottom, left:right] = other[
                 :, :, top:bottom, left:right]
             lam = 1.0 - (bottom - top) * (right - left) / (height * width)
-        return Mixed(mixed, torch.full((batch,), lam, device=device), partner)
+        weight = torch.full(
+            (batch,), lam, device=device,
+            dtype=torch.promote_types(images.dtype, torch.float32))
+        return Mixed(mixed, weight, partner)
 
     def _lam(self, draws: Draws) -> float:
         """A number of Beta(beta, beta)."""

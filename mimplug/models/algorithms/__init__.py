@@ -15,7 +15,22 @@ from .stock import CAE, MAE, BEiT, MaskFeat, SimMIM
 from .takes_masks import TakesMasks
 
 __all__ = [
-    'BYOL', 'CAE', 'IBOT', 'MAE', 'BEiT', 'KeyedSelfSupervisor', 'MaskFeat',
-    'MaskedDistillation', 'MoCo', 'Mugs', 'MugsMemories', 'PairTerm',
-    'SaliencyMoCo', 'SimCLR', 'SimMIM', 'SimSiam', 'Siamese', 'TakesMasks'
+    'BYOL',
+    'CAE',
+    'IBOT',
+    'MAE',
+    'BEiT',
+    'KeyedSelfSupervisor',
+    'MaskFeat',
+    'MaskedDistillation',
+    'MoCo',
+    'Mugs',
+    'MugsMemories',
+    'PairTerm',
+    'SaliencyMoCo',
+    'Siamese',
+    'SimCLR',
+    'SimMIM',
+    'SimSiam',
+    'TakesMasks'
 ]
