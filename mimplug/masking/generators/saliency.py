@@ -44,8 +44,8 @@ class SaliencyMask(RatioMask):
 
     random cells of the foreground and of the rest are hidden; in the mode
     'foreground' :math:`n_b = 0`. Halves are rounded to even numbers. Draws:
-    'apply', 'ratio', 'saliency/cell' (C L numbers; a set's smallest are
-    hidden).
+    'apply', 'ratio', 'saliency/cell' (L numbers; the smallest of a set are
+    hidden) or 'saliency/channel' (3 x L).
 
     Args:
         ratio (Sequence[float] | RatioSampler | float | dict, optional): Two
@@ -165,9 +165,10 @@ class SaliencyMask(RatioMask):
     def _of_lists(self, front: Tensor, back: Tensor, num_foreground: Tensor,
                   length: int) -> tuple[Tensor, Tensor]:
         """The numbers that the sets can give, or gave in the release."""
+        num_background = length - num_foreground
+        back = back.minimum(num_background)
         if not self.list_compat:
             return front, back.clamp(min=0)
-        num_background = length - num_foreground
         # a slice [:negative] leaves that many at the end
         back = torch.where(
             back < 0, (num_background + back).clamp(min=0), back)
@@ -182,8 +183,9 @@ class SaliencyMask(RatioMask):
         total = front.sum(1)
         hidden_front, hidden_back = self.numbers(
             to_device(ratios, device), total, context.length)
+        name = 'cell' if self.channels == 1 else 'channel'
         chance = context.draws.uniform(
-            'saliency/cell', self.channels, context.length, device=device)
+            f'saliency/{name}', self.channels, context.length, device=device)
         # foreground cells first, both sets shuffled
         order = torch.sort(
             chance + (~front)[:, None].double(), dim=2, stable=True).indices
