@@ -63,8 +63,9 @@ def test_one_step(path, images, tmp_path, monkeypatch):
 
 
 def test_there_are_configs():
-    assert {'attmask', 'attmask_thesis', 'beit', 'ibot', 'mae', 'quickstart',
-            'simmim'} <= {
+    assert {'attmask', 'attmask_thesis', 'beit', 'ibot', 'mae', 'mixmask',
+            'moco', 'mscn', 'mugs', 'quickstart', 'saliency_moco', 'simmim',
+            'unmix'} <= {
         path.parent.name for path in CONFIGS}
 
 

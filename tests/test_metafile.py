@@ -110,7 +110,7 @@ def test_name_metadata_and_config_agree(method, entry):
 
 @pytest.mark.unit
 @entries
-def test_size_of_the_backbone(method, entry):
+def test_size_of_a_vit(method, entry):
     backbone = dict(load(entry['Config']).model.backbone)
     if backbone['type'] not in ('mimplug.MaskedViT', 'mimplug.LocalGroupViT'):
         pytest.skip('the formula below is that of a ViT')
@@ -130,12 +130,53 @@ def test_size_of_the_backbone(method, entry):
     assert entry['Metadata']['FLOPs'] == flops
 
 
+def view_size(cfg: Config) -> int:
+    """Side of the images that a config trains on."""
+    for step in cfg.train_dataloader.dataset.pipeline:
+        if step.type == 'mimplug.MultiCrop':
+            return step.global_crops.size
+        if step.type == 'RandomResizedCrop':
+            return step.scale
+    raise AssertionError('no random crop')
+
+
+@cache
+def resnet_size(kind: str, depth: int, side: int) -> tuple[int, int]:
+    """Parameters, and multiply-adds of the convolutions for one image."""
+    # its builder reads numbers from tensors, which meta tensors have not
+    model = MODELS.build(dict(type=kind, depth=depth)).to('meta')
+    flops = 0
+
+    def count(layer, inputs, output):
+        nonlocal flops
+        flops += output.numel() * layer.weight[0].numel()
+
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.register_forward_hook(count)
+    model.eval()
+    model(torch.empty(1, 3, side, side, device='meta'))
+    return sum(value.numel() for value in model.parameters()), flops
+
+
+@pytest.mark.unit
+@entries
+def test_size_of_a_resnet(method, entry):
+    cfg = load(entry['Config'])
+    backbone = cfg.model.backbone
+    if backbone.type not in ('ResNet', 'ResNet_CIFAR'):
+        pytest.skip('not a ResNet')
+    size = resnet_size(backbone.type, backbone.depth, view_size(cfg))
+    assert (entry['Metadata']['Parameters'],
+            entry['Metadata']['FLOPs']) == size
+
+
 @pytest.mark.unit
 @entries
 def test_readme_shows_the_entry(method, entry):
     text = (ROOT / 'configs' / method / 'README.md').read_text()
     lines = [line for line in text.splitlines()
-             if f'({entry["Name"]}.py)' in line]
+             if f'/{entry["Name"]}.py)' in line.replace('](', '](/')]
     assert lines, 'the README has no link to the config'
     for result in entry['Results'] or ():
         for value in result['Metrics'].values():
@@ -149,6 +190,9 @@ def test_top_level_keys_are_known(method, entry):
     helpers = {'auto_scale_lr', 'data_root', 'checkpoint', 'log_interval',
                'subset', 'train_pipeline', 'test_pipeline',
                'knn_bank_dataloader', 'data_preprocessor', 'frozen_network',
+               # of the siamese methods; mmengine reads sync_bn by itself
+               'train_set', 'localiser', 'query_mask', 'hard_mask', 'alpha',
+               'kinds', 'saliency_masks', 'sync_bn',
                # of MMPretrain's files
                'dataset_type', 'vis_backends', 'find_unused_parameters'}
     cfg, runner = load(entry['Config']), Runner

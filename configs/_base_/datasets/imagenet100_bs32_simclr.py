@@ -1,5 +1,8 @@
-# Two views with the colours of SimCLR: smaller crops, twice the jitter.
-_base_ = './imagenet100_bs32_mocov2.py'
+# ImageNet-100 as two views with the colours of SimCLR: smaller crops, twice
+# the jitter of MoCo v2.
+_base_ = './imagenet_bs32_mocov2.py'
+
+data_root = 'data/imagenet/'
 
 train_pipeline = [
     dict(type='mimplug.LoadView', truncated=True),
@@ -12,4 +15,12 @@ train_pipeline = [
     dict(type='mimplug.PackViews')
 ]
 
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+train_dataloader = dict(dataset=dict(
+    dataset=dict(
+        type='mimplug.ImageNet100', data_root=data_root, split='train'),
+    pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(dataset=dict(
+    type='mimplug.ImageNet100', data_root=data_root, split='val')))
+knn_bank_dataloader = dict(dataset=dict(dataset=dict(
+    type='mimplug.ImageNet100', data_root=data_root, split='train')))
+val_cfg = dict(bank=knn_bank_dataloader)

@@ -1,4 +1,5 @@
-# Two views with the colours of SimCLR: smaller crops, twice the jitter.
+# Two views with the colours of SimCLR: smaller crops, twice the jitter of
+# MoCo v2.
 _base_ = './imagenet_bs32_mocov2.py'
 
 train_pipeline = [
