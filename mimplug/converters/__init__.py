@@ -14,6 +14,7 @@ from .key_maps import (
 from .keys_ibot import IBOT, TIMM
 from .keys_moco import MMPRETRAIN_MOCO, MOCO
 from .keys_mugs import MUGS
+from .keys_timm_backbone import TIMM_BACKBONE
 from .matching import LoadReport, compare, load_strict
 from .pretrained import Pretrained
 from .reader import read_file, select_state, strip_ddp, take_prefix
@@ -24,6 +25,7 @@ __all__ = [
     'MOCO',
     'MUGS',
     'TIMM',
+    'TIMM_BACKBONE',
     'KeyMap',
     'LoadReport',
     'Pretrained',

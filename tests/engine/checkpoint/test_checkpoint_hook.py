@@ -11,6 +11,7 @@ import torch
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub
+from torch import nn
 from toy_checkpoints import EPOCHS, Stop, lines_of, load, same, saved
 
 from mimplug.engine import CheckpointHook
@@ -143,7 +144,7 @@ def test_a_full_disk_does_not_end_a_sharded_run(tmp_path):
     # a flexible runner: its strategy writes
     runner = SimpleNamespace(
         save_checkpoint=save, message_hub=MessageHub('sharded'), iter=4,
-        epoch=0, train_loop=SimpleNamespace(),
+        model=nn.Identity(), epoch=0, train_loop=SimpleNamespace(),
         optim_wrapper=SimpleNamespace(),
         logger=SimpleNamespace(warning=lines.append, info=lines.append))
     hook = CheckpointHook(interval=1)

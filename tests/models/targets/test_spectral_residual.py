@@ -9,7 +9,11 @@ from scipy import ndimage
 
 from mimplug.datasets import embedded_root
 from mimplug.errors import ConfigError
-from mimplug.models.targets import spectral_residual
+from mimplug.models.targets import (
+    SpectralResidual,
+    build_saliency,
+    spectral_residual,
+)
 
 
 def scene(height=64, width=64):
@@ -99,3 +103,17 @@ def test_flat_images_have_no_saliency():
 def test_bad_settings_are_refused(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         spectral_residual(torch.rand(1, 1, 16, 16), **wrong)
+
+
+@pytest.mark.unit
+def test_as_a_target():
+    images = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(
+        0))
+    target = build_saliency(dict(type='mimplug.SpectralResidual', size=16))
+    assert torch.equal(
+        target(images), spectral_residual(images, size=16, taper=0.25))
+    assert target.record == dict(
+        type='mimplug.SpectralResidual', supervised=False, size=16,
+        average=3, sigma=2.5, taper=0.25)
+    with pytest.raises(ConfigError, match='average=2'):
+        SpectralResidual(average=2)
