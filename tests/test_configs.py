@@ -15,6 +15,14 @@ ROOT = Path(__file__).resolve().parent.parent / 'configs'
 CONFIGS = sorted(path for path in ROOT.rglob('*.py')
                  if '_base_' not in path.parts)
 
+# Differ from others, which the fast tests run, in numbers only.
+ALIKE = ('saliency-moco-hp_resnet50_1xb64', 'saliency-moco-mean',
+         'saliency-moco-hp-own', 'saliency-simclr-blur',
+         'saliency-simclr-mean', 'saliency-moco-blur-200e-pre',
+         'mixmask-mocov2-200e-pre', 'mixmask-mocov2_resnet50_1xb64',
+         'mixmask-moco_resnet18_1xb512', 'unmix-mocov2_resnet50_8xb32',
+         'unmix-moco_resnet18_1xb256', 'mocov2_resnet50_4xb32')
+
 pytestmark = pytest.mark.unit
 
 
@@ -42,8 +50,13 @@ def images(tmp_path_factory):
     return fake_images(tmp_path_factory.mktemp('images'))
 
 
-@pytest.mark.parametrize('path', CONFIGS,
-                         ids=[f'{p.parent.name}/{p.stem}' for p in CONFIGS])
+def case(path):
+    alike = any(name in path.stem for name in ALIKE)
+    return pytest.param(path, id=f'{path.parent.name}/{path.stem}',
+                        marks=[pytest.mark.full] if alike else [])
+
+
+@pytest.mark.parametrize('path', map(case, CONFIGS))
 def test_one_step(path, images, tmp_path, monkeypatch):
     # printing the config takes longer than everything else here
     monkeypatch.setattr(Config, 'pretty_text', '')
