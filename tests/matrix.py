@@ -48,6 +48,7 @@ class Algorithm:
             ``attention``, ``saliency``, ``features``, ``images``,
             ``difficulty``.
         channels (frozenset[int]): Channels of masks that it understands.
+        pixels (bool): Whether it masks pixels and not only patches.
         drops (bool): Whether tokens may be dropped.
         watch (tuple[str, ...]): Names of parameters that must get a gradient
             whenever something is hidden; the first one only then.
@@ -65,6 +66,7 @@ class Algorithm:
     gives: frozenset[str]
     watch: tuple[str, ...]
     channels: frozenset[int] = frozenset({1})
+    pixels: bool = False
     drops: bool = False
     images: Callable[[int], Any] | None = None
     num_views: int = GLOBALS
@@ -90,7 +92,7 @@ class Algorithm:
             return ' '.join(sorted(asked - self.gives))
         if generator.channels not in self.channels:
             return 'channels'
-        if generator.pixels:
+        if generator.pixels and not self.pixels:
             return 'pixels'
         if getattr(generator, 'num_views', None) not in (
                 None, self.num_views):

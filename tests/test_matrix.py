@@ -140,10 +140,13 @@ def test_the_page_shows_this_matrix():
 def test_there_is_something_to_do():
     reasons = [reason(*pair) for pair in PAIRS]
     assert reasons.count(None) >= 200
-    assert {'saliency', 'difficulty', 'channels', 'views', 'drop', 'nothing',
-            'count'} <= set(reasons)
+    assert {'saliency', 'difficulty', 'channels', 'pixels', 'views', 'drop',
+            'nothing', 'count'} <= set(reasons)
     unused = [generator.name for generator in GENERATORS
               if not any(fits(algorithm, generator)
                          for algorithm in ALGORITHMS)]
-    # made for three views, for saliency maps and for colour channels
-    assert unused == ['PerView-0', 'asks-saliency', 'three-channels']
+    # made for three views; for pixels, saliency maps and colour channels
+    assert unused == [
+        'FocalMask-0', 'FocalMask-1', 'MixedMask-0', 'MixedMask-1',
+        'PerView-0', 'SaliencyMask-0', 'SaliencyMask-1', 'SaliencyMask-2',
+        'SaliencyMask-4', 'asks-saliency', 'three-channels']

@@ -92,8 +92,8 @@ class MaskSource(BaseModule):
         self.mask_generator = build_generator(mask_generator)
         self.image_size, self.grid = image_size, grid
         self.network = build_frozen(attention_from)
-        self._check_kind(drops)
         self._check_inputs()
+        self._check_kind(drops)
         self.cell = self._fit_cell(cell)
         self.cell_grid = (grid[0] // self.cell, grid[1] // self.cell)
         depth = None if self.network is None else self.network.num_layers

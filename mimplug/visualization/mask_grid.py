@@ -20,6 +20,8 @@ HEAT_COLOURS = np.array([
     [253, 231, 37]], dtype=np.float32)
 HEAT_SHARE = 0.65
 HIDDEN_SHARE = 0.92
+# Cells of fewer pixels get no lines between them.
+FINE = 4
 # Narrower pictures get no number in their corner.
 MIN_TAGGED = 60
 GAP = 6
@@ -151,6 +153,8 @@ def _cover(picture: np.ndarray, cells: np.ndarray, colour: np.ndarray
     lines = np.zeros(size, dtype=bool)
     for axis, (length, count) in enumerate(zip(size, cells.shape)):
         patch = np.arange(length) * count // length
+        if length < FINE * count:
+            continue
         first = np.flatnonzero(np.diff(patch)) + 1
         np.moveaxis(lines, axis, 0)[first] = True
     out[lines & covered] = 0.5 * (out[lines & covered] + GRID_LINE)

@@ -63,6 +63,15 @@ class MaskInputs(abc.ABC):
     def attention_map(self) -> Tensor:
         """(B, Hp, Wp), attention of the last layer, heads averaged."""
 
+    def grid_of(self, generator: MaskGenerator) -> tuple[int, int]:
+        """The patches; for a generator of pixels, these.
+
+        Args:
+            generator (MaskGenerator): Any.
+        """
+        height, width = self.images.shape[-2:]
+        return (height, width) if generator.pixels else self.grid
+
     def context(self, generator: MaskGenerator, *, num_views: int = 1
                 ) -> MaskContext:
         """What a generator sees: each view is the whole image.
@@ -77,7 +86,8 @@ class MaskInputs(abc.ABC):
         Raises:
             ConfigError: The generator does not fit grid or network.
         """
-        generator.check(self.grid, self.num_layers)
+        grid = self.grid_of(generator)
+        generator.check(grid, self.num_layers)
         needs = generator.needs.resolve(self.num_layers)
         images = self.images.repeat(num_views, 1, 1, 1)
         given = {name: _repeat(value, num_views)
@@ -86,7 +96,7 @@ class MaskInputs(abc.ABC):
             given['saliency'] = spectral_residual(images, taper=TAPER)
         steps = round(self.fraction * 1000)
         return MaskContext(
-            grid=self.grid, batch_size=len(self.images), num_views=num_views,
+            grid=grid, batch_size=len(self.images), num_views=num_views,
             draws=HashDraws(self.seed, steps,
                             SampleKeys.arange(len(self.images)),
                             range(num_views)),

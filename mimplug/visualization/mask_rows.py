@@ -29,6 +29,8 @@ def generator_classes() -> dict[str, type[MaskGenerator]]:
 def example_generators(name: str) -> list[tuple[str, MaskGenerator]]:
     """(settings in words, generator) of each example of a class.
 
+    Where a class has arguments for pictures, these are taken.
+
     Args:
         name (str): A registered name, with or without the scope.
 
@@ -42,7 +44,7 @@ def example_generators(name: str) -> list[tuple[str, MaskGenerator]]:
             f'mask generator {name!r}: {suggest(short, classes)}')
     return [(settings_text(example),
              build_generator(dict(type=short, **example)))
-            for example in classes[short].examples]
+            for example in classes[short].shown or classes[short].examples]
 
 
 def settings_text(settings: Mapping[str, Any]) -> str:

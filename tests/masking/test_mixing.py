@@ -12,7 +12,8 @@ from mimplug.masking.mixing import Mixer
 from mimplug.registry import TASK_UTILS
 
 MIXERS = [
-    pytest.param(dict(type=f'mimplug.{name}', **example), id=f'{name}-{number}')
+    pytest.param(
+        dict(type=f'mimplug.{name}', **example), id=f'{name}-{number}')
     for name, part in sorted(TASK_UTILS.module_dict.items())
     if isinstance(part, type) and issubclass(part, Mixer)
     for number, example in enumerate(part.examples)]

@@ -42,7 +42,7 @@ class FocalMask(MaskGenerator):
     pixels = True
     exact_count = True
     examples: ClassVar = (
-        {'side': 0.6}, {'side': 130 / 224, 'hide': 'inside'})
+        {'side': 0.6}, {'side': 0.58, 'hide': 'inside'})
 
     def __init__(self, side: float = 200 / 224, hide: str = 'outside'
                  ) -> None:

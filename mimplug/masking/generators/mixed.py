@@ -66,7 +66,7 @@ class MixedMask(MaskGenerator):
                         {'type': 'SaliencyMask', 'cap': 0.55,
                          'channelwise': True}),
          'probs': (0.2, 0.24, 0.56)},
-        {'generators': ({'type': 'FocalMask', 'side': 130 / 224,
+        {'generators': ({'type': 'FocalMask', 'side': 0.58,
                          'hide': 'inside'},
                         {'type': 'SaliencyMask', 'mode': 'foreground'}),
          'probs': (0.5, 0.5)})

@@ -89,6 +89,9 @@ class SaliencyMask(RatioMask):
         {'channelwise': True, 'ratio': (0.2, 0.5)},
         {'guided': False, 'ratio': 0.3, 'apply_prob': 0.5},
         {'list_compat': True, 'row_sort_compat': True})
+    shown: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {}, {'mode': 'foreground', 'cap': 0.55}, {'channelwise': True},
+        {'guided': False, 'ratio': 0.3})
 
     def __init__(self, ratio: RatioLike | None = None, *,
                  mode: str = 'balanced', guided: bool = True,
