@@ -26,8 +26,10 @@ def fill_teacher(model: nn.Module, keys: Any) -> None:
     """
     assert isinstance(model, KeyedSelfSupervisor)
     missing = set(keys.missing_keys)
+    # torch makes up counters of batch norms for files without versions
     absent = {name for name in model.state_dict()
-              if name.startswith('teacher.')} <= missing
+              if name.startswith('teacher.')
+              and not name.endswith('num_batches_tracked')} <= missing
     model.teacher_loaded = not absent
     if absent:
         model.reset_teacher()
