@@ -14,8 +14,8 @@ from mimplug.registry import MODELS
 INITS = ('unit', 'normal', 'zeros')
 
 
-def gather_rows(rows: Tensor,
-                flags: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+def gather_rows(rows: Tensor, flags: Tensor | None = None, *,
+                interleave: bool = False) -> tuple[Tensor, Tensor | None]:
     """Collects the rows of all ranks in one all-gather.
 
     Args:
@@ -23,16 +23,25 @@ def gather_rows(rows: Tensor,
         flags (Tensor, optional): Bool, broadcastable to (..., B): which rows
             to keep. It travels as one more column, so that every rank learns
             the same selection and filters *after* the gather.
+        interleave (bool): Rows in the order of one process with the whole
+            batch: :class:`mimplug.KeyedSampler` deals the samples out one by
+            one, so row i of rank r is the (i W + r)-th. What a buffer whose
+            size the batch does not divide forgets then does not depend on W.
+            Defaults to False, rank after rank, as the reference.
 
     Returns:
-        tuple: Rows of shape (n, D) with n = ... x world size x B: leading
-        axes first, then ranks, then the batch; and flags (n,) or None.
+        tuple: Rows of shape (n, D) with n = ... x world size W x B: leading
+        axes first, then ranks, then the batch (interleaved: batch, then
+        ranks); and flags (n,) or None.
     """
+    packed = rows
+    if flags is not None:
+        column = flags.expand(rows.shape[:-1]).unsqueeze(-1).to(rows.dtype)
+        packed = torch.cat([rows, column], dim=-1)
+    axis = -2 if interleave else -3
+    merged = torch.stack(all_gather(packed), dim=axis).flatten(0, -2)
     if flags is None:
-        return torch.cat(all_gather(rows), dim=-2).flatten(0, -2), None
-    column = flags.expand(rows.shape[:-1]).unsqueeze(-1).to(rows.dtype)
-    packed = all_gather(torch.cat([rows, column], dim=-1))
-    merged = torch.cat(packed, dim=-2).flatten(0, -2)
+        return merged, None
     return merged[:, :-1], merged[:, -1] > 0
 
 

@@ -60,13 +60,15 @@ def run_config(path: Path, work_dir: Path, world: int,
     return cfg
 
 
-def train_config(cfg: Config, stop_after: int | None = None
+def train_config(cfg: Config, stop_after: int | None = None,
+                 watch: Callable[[Any], Any] | None = None
                  ) -> dict[str, Any]:
     """Trains; returns the state dict, the iterations and the images seen.
 
     Args:
         cfg (Config): From :func:`run_config`.
         stop_after (int, optional): Epochs after which the run is stopped.
+        watch (Callable, optional): Called with the model at the end.
     """
     from mmengine.hooks import Hook
 
@@ -93,6 +95,8 @@ def train_config(cfg: Config, stop_after: int | None = None
     runner = build_runner(cfg)
     runner.register_hook(keys)
     runner.train()
+    if watch is not None:
+        watch(bare_model(runner.model))
     return dict(model=whole(bare_model(runner.model).state_dict()),
                 iterations=runner.iter, keys=keys.seen)
 

@@ -49,6 +49,11 @@ def two_ranks(rank, port, golden, failures):
             torch.full((2, 1, 1), float(rank)), torch.tensor(rank == 1))
         assert rows.flatten().tolist() == [0, 1, 0, 1]
         assert flags.tolist() == [False, True, False, True]
+        # samples 0, 2 and 1, 3, as a sampler deals them out, in two views
+        own = torch.tensor([[[0.], [2.]], [[4.], [6.]]]) + rank
+        rows, flags = gather_rows(own, own[0, :, 0] > 1, interleave=True)
+        assert rows.flatten().tolist() == list(range(8))
+        assert flags.tolist() == [False, False, True, True] * 2
     except AssertionError as error:
         failures.put(f'rank {rank}: {error}')
     finally:

@@ -52,8 +52,9 @@ class MugsMemories(nn.Module):
 
     A row of a queue is a unit embedding of the teacher, one of a memory the
     mean patch feature of an image. Everything that a micro-batch leaves
-    travels in one all-gather, and whoever filters does so afterwards. If the
-    loss of any rank is not finite, nothing of that micro-batch is kept.
+    travels in one all-gather, and whoever filters does so afterwards. Rows
+    are stored in the order of the global batch, so that what is written over
+    does not depend on the number of processes. If the loss of any rank is not finite, nothing of that micro-batch is kept.
 
     Args:
         queues (Mapping[str, tuple[int, int]]): Name to (rows, width) of each
@@ -133,7 +134,7 @@ class MugsMemories(nn.Module):
                               batch.finite.expand_as(batch.store).float()),
                              dim=1)]
         # cat promotes half precision to the float32 of the notes
-        gathered, _ = gather_rows(torch.cat(parts, dim=1))
+        gathered, _ = gather_rows(torch.cat(parts, dim=1), interleave=True)
         *queues, teacher, student, notes = gathered.split(
             [part.shape[1] for part in parts], dim=1)
         labels, store, finite = notes.unbind(1)

@@ -164,7 +164,7 @@ def run_rank(rank, folder, options, views):
         'gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=2)
     model = DistributedDataParallel(
         tiny_mugs(**KWARGS, **options).double(), broadcast_buffers=False)
-    part = slice(rank * 2, rank * 2 + 2)
+    part = slice(rank, None, 2)  # as KeyedSampler deals them out
     found = run_steps(model, [view[part] for view in views],
                       mugs_samples(4, weak=WEAK)[part], whole=rank == 1)
     torch.save(found, f'{folder}/rank{rank}.pt')
