@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from mmengine.model import BaseModel
+from mmengine.model import BaseDataPreprocessor, BaseModel
 from torch import nn
 
 from mimplug.errors import ConfigError
@@ -63,3 +63,23 @@ def test_seed_of_the_run(make_runner, own, expected):
 def test_a_model_that_cannot_be_told(make_runner):
     with pytest.raises(ConfigError, match=r'Deaf has no set_progress.*SimMIM'):
         make_runner([HOOK], model=Deaf()).train()
+
+
+class Hearing(BaseDataPreprocessor):
+    """A data preprocessor that draws."""
+
+    draws_seed = None
+
+    def set_progress(self, progress):
+        self.progress = progress
+
+
+@pytest.mark.e2e
+def test_a_data_preprocessor_hears_it_too(make_runner):
+    model = Deaf()
+    model.data_preprocessor = Hearing()
+    runner = make_runner([HOOK], model=model, epochs=1, seed=11)
+    runner.train()
+    assert model.data_preprocessor.draws_seed == 11
+    assert model.data_preprocessor.progress == Progress(
+        step=4, max_steps=5, epoch=0, max_epochs=1)
