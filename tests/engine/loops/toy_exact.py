@@ -49,6 +49,9 @@ def views(size: int, num: int) -> dict[str, Any]:
 def exact_run(work_dir: Path, loop: dict, *, accumulation: int, workers: int,
               steps: int, start: Path | None = None, batch: int = 4,
               model: str = 'mimplug.IBOT', hooks: Sequence[Hook] = (),
+              own_hooks: Sequence[dict] = (
+                  dict(type='mimplug.TeacherHook', momentum=0.9),
+                  dict(type='mimplug.FreezeHook', epochs=1)),
               **kwargs: Any) -> tuple[Runner, Record]:
     """Trains.
 
@@ -62,6 +65,7 @@ def exact_run(work_dir: Path, loop: dict, *, accumulation: int, workers: int,
         batch (int): Images of a micro-batch on each rank.
         model (str): Type of the model.
         hooks (Sequence[Hook]): More hooks.
+        own_hooks (Sequence[dict]): What the model needs; iBOT by default.
         **kwargs: More arguments of the runner.
 
     Returns:
@@ -92,8 +96,7 @@ def exact_run(work_dir: Path, loop: dict, *, accumulation: int, workers: int,
             checkpoint=dict(type='mimplug.CheckpointHook', by_epoch=False,
                             interval=accumulation)),
         custom_hooks=[
-            *hooks, record, dict(type='mimplug.TeacherHook', momentum=0.9),
-            dict(type='mimplug.FreezeHook', epochs=1)],
+            *hooks, record, *map(dict, own_hooks)],
         load_from=None if start is None else str(start),
         resume=start is not None, default_scope='mmpretrain',
         log_processor=dict(by_epoch=by_epoch), log_level='WARNING',
