@@ -1,4 +1,4 @@
-"""Pages name files that exist, and their configs can be read."""
+"""Pages name files that exist, their Python runs, their configs are read."""
 from __future__ import annotations
 
 import re
@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')),
          *sorted((ROOT / 'configs').glob('*/README.md'))]
 LINK = re.compile(r'\]\((?!https?://|#|mailto:)([^)#\s]+)')
+PYTHON = re.compile(r'^```python\n(.*?)^```', re.DOTALL | re.MULTILINE)
 FILE = re.compile(r'(?<![\w:/.])(?:configs|tools|benchmarks|docs|tests)'
                   r'/[\w./-]+\.(?:py|sh|md|yml)')
 
@@ -24,8 +25,24 @@ pytestmark = pytest.mark.unit
 def test_named_files_exist(page):
     text = page.read_text()
     links = [page.parent / name for name in LINK.findall(text)]
-    files = [ROOT / name for name in FILE.findall(text)]
+    # a method has configs below benchmarks/ of its own folder
+    files = [ROOT / name for name in FILE.findall(text)
+             if not (page.parent / name).exists()]
     assert [str(path) for path in links + files if not path.exists()] == []
+
+
+@pytest.mark.full
+@pytest.mark.parametrize('page', PAGES,
+                         ids=[str(p.relative_to(ROOT)) for p in PAGES])
+def test_python_runs(page):
+    """The blocks of a page one after the other, as a reader would type."""
+    blocks = PYTHON.findall(page.read_text())
+    if not blocks:
+        pytest.skip('no Python on this page')
+    names = {'__name__': page.stem}
+    for number, block in enumerate(blocks):
+        exec(compile(block, f'{page.name}, block {number}', 'exec'), names)
+    assert len(names) > 1
 
 
 def test_own_images_config_of_the_readme(tmp_path):
