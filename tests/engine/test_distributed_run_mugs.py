@@ -54,9 +54,7 @@ def train_all(folder, world):
             model__type='DoubleMugs', model__instance__queue=18,
             model__local_group__queue=13, model__local_group__memory=7,
             **changes)
-        steps = []
-        found[name] = dict(train_config(
-            cfg, watch=lambda model: steps.extend(model.kept)), steps=steps)
+        found[name] = train_config(cfg, kept='kept')
     return found
 
 
@@ -88,7 +86,7 @@ def assert_close(value, expected, what):
 
 
 def test_losses_of_each_step(case):
-    one, first, second = (run['steps'] for run in case)
+    one, first, second = (run['kept'] for run in case)
     assert len(one) == len(first) == len(second) == 4
     for number, (whole, *parts) in enumerate(zip(one, first, second)):
         for name, value in whole['losses'].items():
@@ -98,7 +96,7 @@ def test_losses_of_each_step(case):
 
 def test_queues_and_memories_after_each_step(case):
     """Row by row and on every rank, also what is written over."""
-    one, *ranks = (run['steps'] for run in case)
+    one, *ranks = (run['kept'] for run in case)
     for steps in ranks:
         for number, (whole, part) in enumerate(zip(one, steps)):
             for name, value in whole['memories'].items():

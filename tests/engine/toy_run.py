@@ -61,14 +61,14 @@ def run_config(path: Path, work_dir: Path, world: int,
 
 
 def train_config(cfg: Config, stop_after: int | None = None,
-                 watch: Callable[[Any], Any] | None = None
+                 kept: str | None = None
                  ) -> dict[str, Any]:
     """Trains; returns the state dict, the iterations and the images seen.
 
     Args:
         cfg (Config): From :func:`run_config`.
         stop_after (int, optional): Epochs after which the run is stopped.
-        watch (Callable, optional): Called with the model at the end.
+        kept (str, optional): Attribute of the model to return as ``kept``.
     """
     from mmengine.hooks import Hook
 
@@ -95,10 +95,9 @@ def train_config(cfg: Config, stop_after: int | None = None,
     runner = build_runner(cfg)
     runner.register_hook(keys)
     runner.train()
-    if watch is not None:
-        watch(bare_model(runner.model))
-    return dict(model=whole(bare_model(runner.model).state_dict()),
-                iterations=runner.iter, keys=keys.seen)
+    model = bare_model(runner.model)
+    return dict(model=whole(model.state_dict()), iterations=runner.iter,
+                keys=keys.seen, kept=getattr(model, kept) if kept else None)
 
 
 def on_launched(function: Callable, argument: Any, folder: Path,

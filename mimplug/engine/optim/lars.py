@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from mimplug.errors import check_range
+from mimplug.errors import ConfigError, check_range
 from mimplug.registry import OPTIMIZERS
 
 
@@ -47,6 +47,8 @@ class LARS(Optimizer):
                       eta=eta)
         for name, value in values.items():
             check_range(name, value, 0.0, float('inf'))
+        if momentum >= 1:
+            raise ConfigError(f'momentum={momentum!r}: allowed is [0, 1)')
         super().__init__(params, values)
 
     @torch.no_grad()

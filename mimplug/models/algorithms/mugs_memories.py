@@ -54,7 +54,8 @@ class MugsMemories(nn.Module):
     mean patch feature of an image. Everything that a micro-batch leaves
     travels in one all-gather, and whoever filters does so afterwards. Rows
     are stored in the order of the global batch, so that what is written over
-    does not depend on the number of processes. If the loss of any rank is not finite, nothing of that micro-batch is kept.
+    does not depend on the number of processes. If the loss of any rank is
+    not finite, nothing of that micro-batch is kept.
 
     Args:
         queues (Mapping[str, tuple[int, int]]): Name to (rows, width) of each

@@ -127,6 +127,8 @@ def test_lars_corners():
     assert unused not in optimizer.state
     with pytest.raises(ConfigError, match='eta'):
         LARS([zero], eta=-1.0)
+    with pytest.raises(ConfigError, match=r'momentum=1.0.*\[0, 1\)'):
+        LARS([zero], momentum=1.0)
 
 
 @pytest.mark.unit

@@ -64,21 +64,36 @@ class Products(TorchDispatchMode):
 
 @pytest.mark.property
 def test_one_product_with_each_queue_and_one_norm_of_each_row():
-    model = tiny_mugs(instance=dict(queue=101),
-                      local_group=dict(queue=103, memory=107))
+    model = tiny_mugs(
+        instance=dict(queue=101, head=dict(out_channels=9)),
+        local_group=dict(queue=103, memory=107, head=dict(out_channels=10)),
+        group=dict(head=dict(num_prototypes=109)))
     views, samples = mugs_views(3, num_locals=4), mugs_samples(3)
     with Products() as seen:
         total(model.loss(views, samples)).backward()
     crops = 6 * 3
-    for queue in (101, 103):
-        assert sorted(shape for shape in seen.products if queue in shape) == [
-            (crops, 8, queue),  # forward
-            (crops, queue, 8)]  # for the gradient
-    assert [shape for shape in seen.products if 107 in shape] == [
+
+    def products_with(size):
+        return sorted(shape for shape in seen.products if size in shape)
+
+    def measured_of(width):
+        return sorted(shape for shape in seen.measured if shape[-1] == width)
+
+    for queue, width in ((101, 9), (103, 10)):
+        assert products_with(queue) == [
+            (crops, width, queue),  # forward
+            (crops, queue, width)]  # for the gradient
+        # the teacher's embeddings, which are stored, and of the student
+        # before and after the predictor
+        assert measured_of(width) == [(6, width)] + [(crops, width)] * 2
+    assert products_with(107) == [
         (6, 16, 107), (crops, 16, 107)]  # teacher, student
-    stored = [shape for shape in seen.measured if shape[-1] == 16]
-    # the queries are measured, too; a memory as a whole is not
-    assert sorted(stored) == [(3, 16), (3, 16), (6, 16), (crops, 16)]
+    # what is stored and what searches; a memory as a whole is not
+    assert measured_of(16) == [(3, 16), (3, 16), (6, 16), (crops, 16)]
+    # one row for the centre, teacher, student and its two gradients
+    assert products_with(109) == [
+        (1, 8, 109), (6, 8, 109), (crops, 8, 109), (crops, 109, 8),
+        (109, crops, 8)]
 
 
 @pytest.mark.property
