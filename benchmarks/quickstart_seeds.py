@@ -24,9 +24,20 @@ ROOT = Path(__file__).resolve().parent.parent
 CONFIG = 'configs/quickstart/attmask_vit-quickstart-p8_fashion-mnist.py'
 
 
-def train(config: str, seed: int, work_dir: Path,
-          options: list[str]) -> dict[str, float]:
-    """Trains one seed and returns its report in percent."""
+def train(config: str, seed: int, work_dir: Path, options: list[str], *,
+          reuse: bool = False) -> dict[str, float]:
+    """Trains one seed and returns its report in percent.
+
+    With ``reuse`` a run of the same config, seed and options that ended in
+    this directory is not repeated.
+    """
+    done, told = work_dir / 'row.json', [config, seed, options]
+    if reuse and done.exists():
+        saved = json.loads(done.read_text())
+        if saved['of'] == told:
+            row: dict[str, float] = saved['row']
+            return row
+    done.unlink(missing_ok=True)
     command = [sys.executable, 'tools/train.py', config, '--seed', str(seed),
                '--work-dir', str(work_dir)]
     if options:
@@ -40,10 +51,12 @@ def train(config: str, seed: int, work_dir: Path,
     seconds = time.monotonic() - start
     report = json.loads((work_dir / 'knn_report.json').read_text())
     name = f'knn/top1_k{report["k"]}'
-    return dict(seed=seed, end=report['end'][name],
-                step0=report['step0'][name], pixels=report['pixels'][name],
-                chance=report['chance'], iterations=report['iterations'],
-                seconds=round(seconds, 1))
+    row = dict(seed=seed, end=report['end'][name],
+               step0=report['step0'][name], pixels=report['pixels'][name],
+               chance=report['chance'], iterations=report['iterations'],
+               seconds=round(seconds, 1))
+    done.write_text(json.dumps(dict(of=told, row=row)) + '\n')
+    return row
 
 
 def summarise(rows: list[dict[str, float]]) -> dict:
