@@ -21,7 +21,7 @@ test_pipeline = [
     dict(type='mimplug.LoadView', truncated=True),
     dict(type='mimplug.CenterView', size=224, resize=256,
          interpolation='bilinear'),
-    dict(type='PackInputs'),
+    dict(type='mimplug.PackViews')
 ]
 
 train_dataloader = dict(
@@ -42,7 +42,7 @@ val_dataloader = dict(
     persistent_workers=True,
     pin_memory=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='default_collate'),
+    collate_fn=dict(type='mimplug.view_collate'),
     dataset=dict(
         type='mimplug.KeyedDataset',
         dataset=dict(type='ImageNet', data_root=data_root, split='val'),
