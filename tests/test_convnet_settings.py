@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import torch
+import torchvision
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
@@ -192,6 +194,23 @@ def test_localiser(name):
         'resnet50-11ad3fa6.pth')
     with pytest.raises(ConfigError, match='no such file'):
         MODELS.build(saliency)
+
+
+@pytest.mark.full
+def test_localiser_is_torchvisions_network(tmp_path):
+    """Its file fits, and the map is that of the children before the pool."""
+    released = torchvision.models.resnet50().eval()
+    torch.save(released.state_dict(), tmp_path / 'resnet50.pth')
+    cfg = load(SALIENCY['mean']).model.saliency
+    cfg.backbone.init_cfg.checkpoint = str(tmp_path / 'resnet50.pth')
+    localiser = MODELS.build(cfg)
+    localiser.init_weights()
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        maps = torch.nn.Sequential(*list(released.children())[:-2])(images)
+    torch.testing.assert_close(localiser(images), maps.sum(1))
+    assert localiser.record['supervised'] is True
+    assert len(localiser.record['sha256']) == 64
 
 
 def test_mixtures():
