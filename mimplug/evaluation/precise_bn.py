@@ -57,15 +57,9 @@ def recalibrate_bn(network: nn.Module, batches: Iterable[Tensor]) -> int:
     norms = batch_norms(network)
     if not norms:
         return 0
-    modes = [(part, part.training) for part in network.modules()]
-    momenta = [norm.momentum for norm in norms]
     sums = [torch.zeros_like(torch.stack(_running(norm))) for norm in norms]
     total = 0
-    network.eval()
-    try:
-        for norm in norms:
-            norm.momentum = 1.0  # running values become those of the batch
-            norm.training = True
+    with _batch_statistics(network, norms):
         for images in batches:
             network(images)
             total += len(images)
@@ -73,13 +67,29 @@ def recalibrate_bn(network: nn.Module, batches: Iterable[Tensor]) -> int:
                 mean, var = _running(norm)
                 moments += len(images) * torch.stack(
                     [mean, var + mean.square()])
-    finally:
-        for part, training in modes:
-            part.training = training
-        for norm, momentum in zip(norms, momenta):
-            norm.momentum = momentum
     _store(norms, sums, total)
     return len(norms)
+
+
+@contextmanager
+def _batch_statistics(network: nn.Module, norms: list[Any]
+                      ) -> Iterator[None]:
+    """Running statistics become those of the latest whole batch."""
+    # one part: mimplug.MoCo's norms may see several in training
+    forced = dict(momentum=1.0, training=True, num_splits=1)
+    saved = [(part, {name: getattr(part, name) for name in forced
+                     if hasattr(part, name)}) for part in network.modules()]
+    network.eval()
+    try:
+        for norm in norms:
+            for name, value in forced.items():
+                if hasattr(norm, name):
+                    setattr(norm, name, value)
+        yield
+    finally:
+        for part, settings in saved:
+            for name, value in settings.items():
+                setattr(part, name, value)
 
 
 def _running(norm: Any) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ from mimplug.datasets import MultiViewDataPreprocessor
 from mimplug.errors import ConfigError
 from mimplug.evaluation import KNNProtocol, recalibrate_bn, recalibrated
 from mimplug.evaluation.precise_bn import spread_loader
+from mimplug.models.split_norm import split_batch_norms
 
 pytestmark = pytest.mark.unit
 
@@ -48,6 +49,16 @@ def test_the_first_layer_gets_the_moments_of_all_images():
     assert (net[1].momentum, net[5].momentum) == (0.1, None)
     assert all(torch.equal(a, b) for a, b in zip(
         net.parameters(), before.parameters()))
+
+
+def test_norms_over_parts_see_whole_batches():
+    plain, split = network(), network()
+    split_batch_norms(split, 4)
+    for net in (plain, split):
+        recalibrate_bn(net, batches())  # the last one has no four parts
+    assert split[1].num_splits == 4
+    assert all(torch.equal(a, b) for a, b in zip(
+        plain.buffers(), split.buffers()))
 
 
 def test_old_values_return_also_after_an_error():
