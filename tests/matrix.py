@@ -18,6 +18,7 @@ import torch
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import nn
+from toy_siamese import tiny_siamese, two_views, view_mask
 from toy_stock import STOCK, build_stock, make_images
 
 from mimplug import masking  # noqa: F401  (fills the registry)
@@ -60,6 +61,9 @@ class Algorithm:
             many hidden tokens in every row.
         batch_size (int): Samples of the fake batch.
         full (bool): Whether its row is run by ``make test-full`` only.
+        fast (frozenset[str]): Generators with which it is not.
+        token (bool): Whether the first of ``watch`` is a mask token. Without
+            one all of them get a gradient in every step.
     """
     name: str
     build: Callable[[Any], nn.Module]
@@ -74,6 +78,8 @@ class Algorithm:
     fixed: tuple[int, int] | None = None
     batch_size: int = BATCH
     full: bool = False
+    fast: frozenset[str] = frozenset()
+    token: bool = True
 
     def batch(self, seed: int = 0) -> tuple[Any, list]:
         """Fake normalised views, and their data samples."""
@@ -199,6 +205,35 @@ ALGORITHMS += [
     stock('cae', 'neck.mask_token', fixed=(4, 4), full=True),
 ]
 assert {a.name for a in ALGORITHMS} >= STOCK.keys()
+
+
+def build_siamese(name: str, mask_generator: Any) -> nn.Module:
+    """A siamese algorithm with a masked view on 4 x 4 cells of 8 pixels."""
+    needs = build_generator(mask_generator).needs
+    saliency = dict(type='mimplug.SpectralResidual', size=16)
+    model: nn.Module = tiny_siamese(
+        name, view_masks=[view_mask(mask_generator)],
+        **(dict(saliency=saliency) if needs.saliency else {}))
+    return model
+
+
+def siamese(name: str, fast: tuple[str, ...] = ()) -> Algorithm:
+    """An algorithm on a residual network."""
+    return Algorithm(
+        name.lower(), partial(build_siamese, name), num_views=1, pixels=True,
+        gives=frozenset({'images', 'saliency'}), channels=frozenset({1, 3}),
+        watch=('backbone.conv1.weight', ), batch_size=2 * BATCH, token=False,
+        images=lambda seed: two_views(2 * BATCH, IMAGE, seed), full=True,
+        fast=frozenset(fast))
+
+
+ALGORITHMS += [
+    siamese('MoCo', ('GridBlockMask-0', 'MixedMask-0', 'PerView-0')),
+    siamese('SaliencyMoCo', ('SaliencyMask-0', 'SaliencyMask-2')),
+    siamese('SimCLR', ('RandomMask-0', )),
+    siamese('BYOL', ('FocalMask-0', )),
+    siamese('SimSiam', ('BlockMask-0', )),
+]
 
 
 class Asking(MaskGenerator):

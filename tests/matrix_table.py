@@ -16,7 +16,9 @@ PAGE = Path(__file__).resolve().parent.parent / 'docs' / 'matrix.md'
 START, END = '<!-- matrix -->\n', '<!-- end of matrix -->\n'
 # Names in the head of the table, where they are not those of the matrix.
 TITLES = dict(ibot='IBOT', simmim='SimMIM', beit='BEiT', mae='MAE',
-              beitv2='BEiT v2', maskfeat='MaskFeat', cae='CAE', mugs='Mugs')
+              beitv2='BEiT v2', maskfeat='MaskFeat', cae='CAE', mugs='Mugs',
+              moco='MoCo', saliencymoco='SaliencyMoCo', simclr='SimCLR',
+              byol='BYOL', simsiam='SimSiam')
 # Words of Algorithm.refusal, as the page explains them.
 WORDS = dict(nothing='empty')
 
