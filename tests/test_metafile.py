@@ -191,8 +191,7 @@ def test_top_level_keys_are_known(method, entry):
                'subset', 'train_pipeline', 'test_pipeline',
                'knn_bank_dataloader', 'data_preprocessor', 'frozen_network',
                # of the siamese methods; mmengine reads sync_bn by itself
-               'train_set', 'localiser', 'query_mask', 'hard_mask', 'alpha',
-               'kinds', 'saliency_masks', 'sync_bn',
+               'train_set', 'localiser', 'saliency_masks', 'sync_bn',
                # of MMPretrain's files
                'dataset_type', 'vis_backends', 'find_unused_parameters'}
     cfg, runner = load(entry['Config']), Runner

@@ -91,4 +91,4 @@ saliency_masks = dict(
             cells=7,
             num=1,
             alpha=alpha)))
-del mixed
+del alpha, hard_mask, kinds, mixed, query_mask
