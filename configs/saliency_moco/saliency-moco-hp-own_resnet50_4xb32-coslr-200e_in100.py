@@ -16,6 +16,9 @@ model = dict(
 optim_wrapper = dict(optimizer=dict(lr=0.03 * 4 * 32 / 256))
 auto_scale_lr = dict(base_batch_size=4 * 32)
 
+# hard negatives have passed the key encoder as well: statistics for k-NN anew
+val_cfg = dict(precise_bn=64)
+
 custom_hooks = [
     dict(type='mimplug.ProgressHook'),
     dict(type='mimplug.MaskPictureHook', interval=20),

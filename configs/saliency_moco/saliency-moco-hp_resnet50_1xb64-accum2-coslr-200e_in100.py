@@ -21,6 +21,10 @@ optim_wrapper = dict(
 auto_scale_lr = dict(base_batch_size=1 * 64 * 2)
 
 train_dataloader = dict(batch_size=64)
+
+# hard negatives have passed the key encoder as well: statistics for k-NN anew
+val_cfg = dict(precise_bn=64)
+
 custom_hooks = [
     dict(type='mimplug.ProgressHook'),
     dict(type='mimplug.MaskPictureHook', interval=20),
