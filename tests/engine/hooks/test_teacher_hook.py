@@ -162,8 +162,19 @@ class OldFashioned(Plain):
         pass
 
 
+class MovesItself(OldFashioned):
+    """As MoCo: its key encoder moves inside of a step."""
+
+    momentum = 0.999
+
+    def step_end(self, momentum, finite=None):
+        raise AssertionError('refused before the first step')
+
+
 @pytest.mark.e2e
 @pytest.mark.parametrize('hook, kwargs, message', [
+    (TEACHER, dict(model=MovesItself()),
+     r'own momentum=0\.999; use .*ProgressHook'),
     (TEACHER, dict(model=Plain()), r'Plain has no set_progress\(\)'),
     (TEACHER, dict(model=OldFashioned()),
      r'OldFashioned\.step_end must take finite=None'),
