@@ -55,6 +55,31 @@ def test_share_of_the_peak(scripts):
 
 
 @pytest.mark.unit
+def test_the_bare_side_of_mugs(scripts, monkeypatch):
+    """The teacher's own two views, then the student's two and locals."""
+    script, sides = scripts
+    seen = []
+
+    class Network(nn.Linear):
+
+        def forward(self, views):
+            seen.append((views.mean().item(), len(views),
+                         torch.is_grad_enabled()))
+            return super().forward(views)
+
+    monkeypatch.setattr(sides.timm, 'create_model',
+                        lambda *args, **kwargs: Network(1, 1))
+    args = script.parse(['--device', 'cpu', '--method', 'mugs'])
+    views = [torch.full((3, 1), float(i)) for i in range(7)]
+    step, _ = sides.bare_step(args, views)
+    step()
+    assert seen == [(0.5, 6, False), (2.5, 6, True), (5.0, 9, True)]
+    for option in (['--whole-last-block'], ['--augment', 'device']):
+        with pytest.raises(SystemExit):
+            script.parse(['--method', 'mugs', *option])
+
+
+@pytest.mark.unit
 def test_peaks_by_name(scripts, monkeypatch):
     script, sides = scripts
     args = script.parse(['--device', 'cuda', '--dtype', 'bfloat16'])
@@ -78,7 +103,8 @@ def run(*args):
 @pytest.mark.full
 @pytest.mark.parametrize('extra', [
     ['--dtype', 'bfloat16', '--with-cp'],
-    ['--whole-last-block', '--skip', 'no']], ids=str)
+    ['--whole-last-block', '--skip', 'no'],
+    ['--method', 'mugs', '--rows', '64']], ids=str)
 def test_both_sides_in_turn(extra):
     result = run(*extra)
     assert len(result['ratios']) == 2
@@ -89,10 +115,12 @@ def test_both_sides_in_turn(extra):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize('augment', ['cpu', 'device'])
-def test_end_to_end(augment):
+@pytest.mark.parametrize('extra', [
+    ['--augment', 'cpu'], ['--augment', 'device'],
+    ['--method', 'mugs', '--rows', '64']], ids=str)
+def test_end_to_end(extra):
     result = run('--loader', '--images', '4', '--workers', '1', '--steps',
-                 '2', '--augment', augment)['end_to_end']
+                 '2', *extra)['end_to_end']
     assert result['images_per_second'] > 0
     assert 0 <= result['data_wait_share'] < 1
 
