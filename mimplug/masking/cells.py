@@ -157,9 +157,11 @@ def enlarge(cells: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     if (height, width) == tuple(size):
         return cells
     tall, wide = size[0] // height, size[1] // width
-    spread = cells[..., :, None, :, None].expand(
-        *lead, height, tall, width, wide)
-    return spread.reshape(*lead, *size)
+    # one axis after the other, so that the larger copy is one of whole lines
+    lines = cells[..., None].expand(*lead, height, width, wide).reshape(
+        *lead, height, size[1])
+    return lines[..., :, None, :].expand(
+        *lead, height, tall, size[1]).reshape(*lead, *size)
 
 
 def as_grid(cells: int | tuple[int, int], name: str = 'cells'

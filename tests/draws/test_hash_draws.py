@@ -150,3 +150,14 @@ class TestHashDraws:
         for a, b in [(table[:, 1:], table[:, :-1]),
                      (table[1:], table[:-1]), (table[:256], table[256:])]:
             assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < bound
+
+
+@pytest.mark.property
+def test_large_tables_have_the_bits_of_small_ones():
+    keys = SampleKeys.arange(3)
+    draws = HashDraws(0, 0, keys)
+    large = draws.uniform('x', 9000, device='cpu')
+    assert large.numel() > 1 << 14
+    np.testing.assert_array_equal(large, draws.host_uniform('x', 9000))
+    small = draws.uniform('x', 50, device='cpu')
+    assert torch.equal(small, large[:, :50])

@@ -172,3 +172,18 @@ def test_rows_that_drop_different_numbers_cannot_be_left_out():
 def test_wrong_input(change, error, message):
     with pytest.raises(error, match=message):
         Mask(**{'hidden': some_mask().hidden, **change})
+
+
+@pytest.mark.unit
+def test_the_kind_of_a_row_goes_with_it():
+    hidden = torch.zeros(2, 1, 4, 4, dtype=torch.bool)
+    one = Mask(hidden, kind=torch.tensor([0, 2]), num_kinds=3, cells=(2, 2))
+    both = Mask.cat([one, one]).to('cpu')
+    assert both.kind.tolist() == [0, 2, 0, 2]
+    assert (both.num_kinds, both.cells) == (3, (2, 2))
+    with pytest.raises(ValueError, match='1 of 2 masks have kind'):
+        Mask.cat([one, Mask(hidden, cells=(2, 2))])
+    with pytest.raises(ValueError, match='share the grid of their cells'):
+        Mask.cat([one, Mask(hidden, kind=torch.tensor([0, 2]))])
+    with pytest.raises(ValueError, match=r'kind must be \(M,\) with M = 2'):
+        Mask(hidden, kind=torch.tensor([0]))

@@ -191,7 +191,7 @@ class SaliencyMask(RatioMask):
             f'saliency/{name}', self.channels, context.length, device=device)
         # foreground cells first, both sets shuffled
         order = torch.sort(
-            chance + (~front)[:, None].double(), dim=2, stable=True).indices
+            chance - front[:, None].float(), dim=2, stable=True).indices
         place = torch.arange(context.length, device=device)
         ends = (hidden_front, total, total + hidden_back)
         first, start, last = (end[:, None, None] for end in ends)

@@ -191,5 +191,5 @@ def test_sizes_that_do_not_fit():
     mask = Mask(torch.ones(1, 1, 7, 7, dtype=torch.bool))
     with pytest.raises(ConfigError, match='20 x 30 pixels has no 7 x 7 equal'):
         build_fill(dict(type='MeanFill'))(images, mask, draws)
-    with pytest.raises(ConfigError, match='kernel_size=31.*mirrored by 15'):
+    with pytest.raises(ConfigError, match=r'kernel_size=31.*mirrored by 15'):
         build_fill(dict(type='BlurFill')).check((14, 14))

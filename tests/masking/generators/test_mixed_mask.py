@@ -91,7 +91,7 @@ def test_wrong_settings(parts, probs, message):
 
 @pytest.mark.unit
 def test_what_a_square_refuses():
-    with pytest.raises(ConfigError, match='side=1.2'):
+    with pytest.raises(ConfigError, match=r'side=1\.2'):
         FocalMask(1.2)
     with pytest.raises(ConfigError, match='allowed: outside, inside'):
         FocalMask(hide='in')

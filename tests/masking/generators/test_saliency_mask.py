@@ -8,7 +8,6 @@ import torch
 from mimplug.draws import HashDraws, SampleKeys
 from mimplug.errors import ConfigError
 from mimplug.masking import MaskContext, SaliencyMask, scda_foreground
-from mimplug.masking.foreground import fit_saliency
 
 GRID = (7, 7)
 
@@ -125,20 +124,3 @@ def test_a_missing_map_is_named():
                           draws=HashDraws(0, 0, SampleKeys.arange(1)))
     with pytest.raises(ConfigError, match='needs saliency'):
         SaliencyMask()(context)
-
-
-@pytest.mark.unit
-def test_maps_of_any_size_fit_the_grid():
-    saliency = torch.rand(3, 14, 21)
-    fitted = fit_saliency(saliency, GRID)
-    torch.testing.assert_close(
-        fitted, saliency.unflatten(2, (7, 3)).unflatten(1, (7, 2)).mean(
-            (2, 4)))
-    assert fit_saliency(fitted, GRID) is fitted
-    assert fit_saliency(saliency.bfloat16(), (20, 7)).shape == (3, 20, 7)
-    flat = torch.full((1, 2, 2), 0.3)
-    torch.testing.assert_close(
-        fit_saliency(flat, (5, 3)), torch.full((1, 5, 3), 0.3))
-    for wrong in (torch.rand(3, 1, 7, 7), torch.ones(3, 7, 7).bool()):
-        with pytest.raises(ValueError, match=r'must be \(M, h, w\) floats'):
-            fit_saliency(wrong, GRID)
