@@ -70,12 +70,13 @@ def test_a_network_gives_its_teachers_own():
     teacher = inputs.model.teacher.backbone
     given = inputs.look(EVERYTHING)
     want = teacher.encode(inputs.normalised(), cls_rows=[1], full=[0])
+    # two passes may differ in their last bits
+    close = torch.testing.assert_close
     for layer in (0, 1):
-        assert torch.equal(given['attention'][layer], want.attention[layer])
-    assert torch.equal(given['features'], want.patches)
-    assert torch.equal(
-        inputs.attention_map(),
-        want.attention[1][:, :, 1:].mean(1).unflatten(1, (4, 4)))
+        close(given['attention'][layer], want.attention[layer])
+    close(given['features'], want.patches)
+    close(inputs.attention_map(),
+          want.attention[1][:, :, 1:].mean(1).unflatten(1, (4, 4)))
     hard = network('HardPatchMask', ratio=0.5)
     torch.testing.assert_close(
         hard.look(Needs(difficulty=True))['difficulty'],

@@ -145,7 +145,9 @@ class SaliencyMask(RatioMask):
         """Returns how many cells of both sets are hidden.
 
         Args:
-            ratios (Tensor): (M,) float64.
+            ratios (Tensor): (M,) floats. The number of all cells is
+                rounded down in their precision, as released (float32 but
+                for the high-pass variant); all else is float64.
             num_foreground (Tensor): (M,) int64, F.
             length (int): L.
 
@@ -153,6 +155,8 @@ class SaliencyMask(RatioMask):
             tuple[Tensor, Tensor]: (M,) int64 of the foreground and of the
             background.
         """
+        whole = (ratios * length).floor().long()
+        ratios = ratios.double()
         hidden = (ratios * num_foreground).round()
         if self.cap is not None:
             reached = ratios * num_foreground / length >= round(
@@ -160,7 +164,7 @@ class SaliencyMask(RatioMask):
             hidden = hidden.masked_fill(
                 reached, float(round(self.cap * length)))
         front = hidden.long()
-        back = (ratios * length).floor().long() - front
+        back = whole - front
         if self.mode == 'foreground':
             back = torch.zeros_like(back)
         return self._of_lists(front, back, num_foreground, length)

@@ -27,7 +27,9 @@ def test_numbers_of_the_release(golden, strategy, mode):
     rows = ((golden['strategy'] == ('hp', 'blur').index(strategy))
             & (golden['mode'] == ('balanced', 'foreground').index(mode)))
     assert rows.any()
-    ratios = torch.from_numpy(golden['mask_ratio'][rows]).double()
+    ratios = torch.from_numpy(golden['mask_ratio'][rows])
+    if strategy == 'hp':  # Python's numbers; the others are tensors
+        ratios = ratios.double()
     total = torch.from_numpy(golden['n_fg'][rows])
     cap = 0.55 if strategy == 'hp' else None
     wanted = [golden[name][rows] for name in (
@@ -124,3 +126,14 @@ def test_a_missing_map_is_named():
                           draws=HashDraws(0, 0, SampleKeys.arange(1)))
     with pytest.raises(ConfigError, match='needs saliency'):
         SaliencyMask()(context)
+
+
+@pytest.mark.unit
+def test_the_precision_of_the_ratio_rounds_the_number_of_all_cells():
+    """float32(1/49) * 49 is 1 in float32, and less in float64."""
+    generator = SaliencyMask()
+    ratio, total = torch.tensor([1 / 49]), torch.tensor([20])
+    assert generator.numbers(ratio, total, 49)[1].item() == 1
+    exact = ratio.double() * 49
+    assert generator.numbers(ratio.double(), total, 49)[1].item() == int(
+        exact.floor())
