@@ -160,8 +160,10 @@ def act_at_once(number: int) -> None:
 class WorkerShield:
     """Start of a loader worker: signals to all processes do not end it.
 
-    Its parent still needs batches to reach the end of the step. SIGTERM is
-    let through the second time: torch and Python end stuck workers by it.
+    Its parent still needs batches to reach the end of the step. A SIGTERM of
+    the parent itself ends it at once: so Python ends workers that are left
+    when the program is over, and it waits for them. Of others the second one
+    does.
 
     Args:
         numbers (tuple[int, ...]): Signals that the parent handles.
@@ -176,12 +178,22 @@ class WorkerShield:
     def __call__(self, worker_id: int) -> None:
         """Runs in the worker."""
         for number in self.numbers:
-            signal.signal(number, _once if number == signal.SIGTERM
-                          else signal.SIG_IGN)
+            if number != signal.SIGTERM:
+                signal.signal(number, signal.SIG_IGN)
+        if signal.SIGTERM in self.numbers:
+            # a handler would not learn who sent it
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+            threading.Thread(target=_await_end, daemon=True).start()
         if self.inner is not None:
             self.inner(worker_id)
 
 
-def _once(number: int, frame: Any) -> None:
-    """Ignores this one; the next one has its usual effect."""
-    signal.signal(number, signal.SIG_DFL)
+def _await_end() -> None:
+    """Ends the worker by a SIGTERM of its parent, or the second of others."""
+    for _ in range(2):
+        if signal.sigwaitinfo({signal.SIGTERM}).si_pid == os.getppid():
+            # as torch's own handler: no error that a worker was killed
+            os._exit(0)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    os.kill(os.getpid(), signal.SIGTERM)
