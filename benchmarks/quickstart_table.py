@@ -13,21 +13,36 @@ from quickstart_seeds import ROOT, summarise, train, versions
 Rows = dict[str, list[dict[str, float]]]
 
 
-def run_all(methods: Mapping[str, str], seeds: list[int], jobs: int,
-            work_dir: Path, options: list[str]) -> Rows:
+def earlier_runs(path: Path | None) -> dict[tuple[str, int],
+                                            dict[str, float]]:
+    """Config and seed -> row, of a result of quickstart_seeds.py."""
+    if path is None:
+        return {}
+    result = json.loads(path.read_text())
+    return {(result['config'], int(row['seed'])): row
+            for row in result['runs']}
+
+
+def run_all(methods: Mapping[str, str], args: argparse.Namespace) -> Rows:
     """Trains every method with every seed and prints as they end."""
+    seeds, known = args.seeds, earlier_runs(args.earlier)
+
+    def run(job: tuple[str, int]) -> dict[str, float]:
+        method, seed = job
+        if (methods[method], seed) in known and not args.cfg_options:
+            return known[methods[method], seed]
+        return train(
+            methods[method], seed,
+            args.work_dir / f'{method.replace(" ", "-")}_seed{seed}',
+            args.cfg_options, reuse=args.reuse)
+
     todo = [(method, seed) for seed in seeds for method in methods]
     rows: Rows = {name: [] for name in methods}
     width = max(map(len, methods))
     print(f'{"method":<{width}} {"seed":>4} {"step 0":>7} {"end":>7} '
           f'{"gain":>7} {"pixels":>7} {"chance":>7} {"seconds":>8}')
-    with ThreadPoolExecutor(jobs) as pool:
-        found = pool.map(
-            lambda job: train(
-                methods[job[0]], job[1],
-                work_dir / f'{job[0].replace(" ", "-")}_seed{job[1]}',
-                options), todo)
-        for (method, seed), row in zip(todo, found):
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for (method, seed), row in zip(todo, pool.map(run, todo)):
             rows[method].append(row)
             print(f'{method:<{width}} {seed:4d} {row["step0"]:7.1f} '
                   f'{row["end"]:7.1f} {row["end"] - row["step0"]:+7.1f} '
@@ -76,6 +91,11 @@ def compare(script: str, methods: Mapping[str, str],
                         help='some of the methods')
     parser.add_argument('--work-dir', type=Path,
                         default=ROOT / 'work_dirs' / Path(script).stem)
+    parser.add_argument('--reuse', action='store_true',
+                        help='do not repeat what ended in the work directory')
+    parser.add_argument('--earlier', type=Path,
+                        help='result of quickstart_seeds.py whose runs, of '
+                        'the same config and seeds, are not repeated')
     parser.add_argument('--out', type=Path, help='write the result as JSON')
     parser.add_argument('--cfg-options', nargs='*', default=[])
     args = parser.parse_args()
@@ -83,8 +103,7 @@ def compare(script: str, methods: Mapping[str, str],
         parser.error('--seeds: two or more, to have a standard deviation')
     chosen = {name: config for name, config in methods.items()
               if not args.only or name in args.only}
-    rows = run_all(chosen, args.seeds, args.jobs, args.work_dir,
-                   args.cfg_options)
+    rows = run_all(chosen, args)
     table = report(rows)
     claims = {name: table[name]['holds'] for name in must_hold
               if name in table}
@@ -95,7 +114,8 @@ def compare(script: str, methods: Mapping[str, str],
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(dict(
             command=f'python benchmarks/{script} --seeds '
-            + ' '.join(map(str, args.seeds)) + f' --jobs {args.jobs}',
+            + ' '.join(map(str, args.seeds)) + f' --jobs {args.jobs}'
+            + (f' --earlier {args.earlier}' if args.earlier else ''),
             cfg_options=args.cfg_options, configs=chosen, runs=rows,
             summary=table, versions=versions()), indent=2) + '\n')
     return 0 if all(claims.values()) else 1
