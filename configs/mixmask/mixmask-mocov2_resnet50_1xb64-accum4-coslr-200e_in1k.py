@@ -1,5 +1,5 @@
 # MixMask on MoCo v2 as on 8 GPUs x 32 images, but on one GPU, which works off
-# 4 batches of 64 a step, each with a mask of its own.
+# 4 batches of 64 a step, all with one mask, as all GPUs there have.
 _base_ = [
     '../_base_/datasets/imagenet_bs32_mocov2.py',
     '../_base_/models/moco_resnet50.py',
