@@ -92,8 +92,8 @@ def check_sync_bn(cfg: Config, device: str) -> None:
         device (str): Kind of device of this machine.
 
     Raises:
-        ConfigError: Unknown kind of layer, or processors, on which the first
-            step would fail.
+        ConfigError: Unknown kind of layer, processors, on which the first
+            step would fail, or norms that see parts of a batch.
     """
     for place in (cfg, cfg.get('strategy') or {}):
         kind = place.get('sync_bn')
@@ -103,6 +103,12 @@ def check_sync_bn(cfg: Config, device: str) -> None:
                 f'sync_bn={kind!r}: synchronised batch norms run on GPUs '
                 'only; for processors set sync_bn=None, which normalises '
                 'each process by its own batch')
+        parts = (cfg.get('model') or {}).get('split_bn')
+        if kind is not None and parts:
+            raise ConfigError(
+                f'sync_bn={kind!r}: batch norms over all processes would '
+                f'take the place of those over parts, split_bn={parts}; set '
+                'one of the two to None')
 
 
 def complete_environment(launcher: str,

@@ -56,6 +56,14 @@ def test_processors_are_refused_before_the_first_step(cfg):
 
 
 @pytest.mark.unit
+def test_norms_of_parts_are_not_replaced_silently():
+    cfg = Config(dict(sync_bn='torch', model=dict(split_bn=2)))
+    with pytest.raises(ConfigError, match=r"sync_bn='torch'.*split_bn=2"):
+        check_sync_bn(cfg, 'cuda')
+    check_sync_bn(Config(dict(cfg, sync_bn=None)), 'cuda')
+
+
+@pytest.mark.unit
 def test_unknown_kind():
     with pytest.raises(ConfigError, match=r"sync_bn.*'torhc'.*torch"):
         check_sync_bn(Config(dict(sync_bn='torhc')), 'cuda')

@@ -70,6 +70,11 @@ class SaliencyMoCo(MoCo):
             HardNegative, 'hard_negative', hard_negative)
         super().__init__(backbone, neck, hard_negative=self_made, **kwargs)
         self.hard_negative_compat = hard_negative_compat
+        if hard_negative_compat == 'first_image' and (self.split_bn or 1) > 1:
+            raise ConfigError(
+                f'split_bn={self.split_bn}: hard negatives as released '
+                'are encoded one by one, which have no parts; leave split_bn '
+                'out')
 
     def _hard_keys(self, seen: Seen, pair: int) -> list[Tensor]:
         """Of each mask the keys (B, D), or (1, D) as released."""

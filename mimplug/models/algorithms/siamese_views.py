@@ -11,6 +11,7 @@ from mimplug.draws import Draws
 from mimplug.errors import ConfigError
 from mimplug.masking import Mask, MaskGenerator, Mixed, NoMask, build_mixer
 
+from ..masking_preprocessor import MaskingDataPreprocessor
 from ..run_record import make_record, mark_filtered
 from ..targets import build_input_filter, build_saliency
 from .base import KeyedSelfSupervisor
@@ -78,6 +79,12 @@ class SiameseViews(KeyedSelfSupervisor):
                  hard_negative: HardNegative | None = None,
                  **kwargs: Any) -> None:
         super().__init__(backbone=backbone, neck=neck, **kwargs)
+        if isinstance(self.data_preprocessor, MaskingDataPreprocessor):
+            # its filter would not be recorded, its masks hide targets, too
+            raise ConfigError(
+                f'{type(self).__name__}: mimplug.MaskingDataPreprocessor is '
+                'for algorithms of MMPretrain; give view_masks, saliency and '
+                'input_filter to the algorithm itself')
         self.symmetric = symmetric
         self.view_masks = read_view_masks(view_masks, self.branch_views())
         self.mixes = [build_mixer(mixer) for mixer in mixes]

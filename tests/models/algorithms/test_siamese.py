@@ -118,6 +118,18 @@ def test_a_batch_of_one_is_its_own_partner(name):
     assert total(losses).isfinite()
 
 
+@pytest.mark.parametrize('name', ['MoCo', 'SaliencyMoCo'])
+def test_a_batch_of_one_trains(name):
+    hard = dict(hard_negative=HARD) if name == 'SaliencyMoCo' else {}
+    model = tiny_siamese(name, mixes=MIXES, view_masks=[view_mask()],
+                         **hard).train()
+    value = total(model.loss(two_views(1), samples(1)))
+    value.backward()
+    assert value.isfinite()
+    assert model.backbone.conv1.weight.grad.isfinite().all()
+    assert model.queue.pointer.tolist() == [1]
+
+
 @pytest.mark.parametrize('name', ALGORITHMS)
 def test_odd_sizes_and_bfloat16(name):
     model = tiny_siamese(name, mixes=MIXES, view_masks=[view_mask(cells=4)])
@@ -155,6 +167,9 @@ BAD = {
         view_mask(dict(type='mimplug.AttentionMask'))]),
     'drops tokens': dict(view_masks=[
         view_mask(dict(type='mimplug.UniformCellMask'))]),
+    'is for algorithms of MMPretrain': dict(data_preprocessor=dict(
+        type='mimplug.MaskingDataPreprocessor',
+        input_filter=dict(type='mimplug.HighPass'))),
     'momentum=1.5': dict(momentum=1.5),
     'queue=0': dict(queue=0),
     'temperature=0': dict(temperature=0),
@@ -172,6 +187,8 @@ def test_refused_when_built(message):
 
 @pytest.mark.parametrize('name,kwargs,message', [
     ('SaliencyMoCo', dict(hard_negative_compat='first_image'), 'without'),
+    ('SaliencyMoCo', dict(hard_negative=HARD, split_bn=2,
+                          hard_negative_compat='first_image'), 'split_bn=2'),
     ('SaliencyMoCo', dict(hard_negative=dict(HARD, num=0)), 'num=0'),
     ('SaliencyMoCo', dict(hard_negative=dict(HARD, alpha=0)), 'alpha=0'),
     ('SimCLR', dict(view_masks=[view_mask(branch='key')]), 'key'),
