@@ -157,6 +157,20 @@ class MaskingDataPreprocessor(BaseDataPreprocessor):
         """
         self._progress = progress
 
+    @property
+    def progress(self) -> Progress:
+        """Where the run stands.
+
+        Raises:
+            RuntimeError: Nobody has said so yet.
+        """
+        if self._progress is None:
+            raise RuntimeError(
+                'the data preprocessor does not know the position of the '
+                "run: add dict(type='mimplug.ProgressHook') to custom_hooks, "
+                'or call set_progress(Progress(…))')
+        return self._progress
+
     def run_record(self) -> Record:
         """Filter and localiser, for checkpoints."""
         return make_record(self.input_filter, self.saliency)
@@ -199,17 +213,12 @@ class MaskingDataPreprocessor(BaseDataPreprocessor):
         if masker is None:
             filtered: Tensor = self._filtered(images)
             return filtered
-        if self._progress is None:
-            raise RuntimeError(
-                'the data preprocessor does not know the position of the '
-                "run: add dict(type='mimplug.ProgressHook') to custom_hooks, "
-                'or call set_progress(Progress(…))')
-        maps = None
+        progress, maps = self.progress, None
         if masker.needs.saliency:
             maps = self.saliency(images, samples, view=view)
         masked, _ = masker(
             self._filtered(images), self.draws(samples, view, len(images)),
-            self._progress, maps)
+            progress, maps)
         return masked
 
     def draws(self, data_samples: Sequence | None, view: int,

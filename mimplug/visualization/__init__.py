@@ -10,7 +10,6 @@ from .mask_inputs import (
     MaskInputs,
     NetworkInputs,
     StandInInputs,
-    backbone_of,
 )
 from .mask_rows import (
     example_generators,
@@ -18,13 +17,15 @@ from .mask_rows import (
     mask_rows,
     render_masks,
 )
+from .networks import backbone_of
 from .photos import find_photos, load_photos
 from .picture_hook import MaskPictureHook
+from .siamese_rows import is_siamese, siamese_gallery
 
 __all__ = [
     'GalleryRow', 'MaskInputs', 'MaskPictureHook', 'NetworkInputs',
     'StandInInputs', 'backbone_of', 'example_generators', 'find_photos',
-    'generator_classes', 'load_photos', 'mask_rows', 'overlay_heat',
-    'overlay_hidden', 'render_gallery', 'render_mask_grid', 'render_masks',
-    'to_pictures'
+    'generator_classes', 'is_siamese', 'load_photos', 'mask_rows',
+    'overlay_heat', 'overlay_hidden', 'render_gallery', 'render_mask_grid',
+    'render_masks', 'siamese_gallery', 'to_pictures'
 ]

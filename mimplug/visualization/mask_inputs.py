@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimplug.draws import HashDraws, SampleKeys
-from mimplug.errors import ConfigError
 from mimplug.masking import MaskContext, MaskGenerator, Needs
 from mimplug.models.targets import spectral_residual
 from mimplug.schedules import Progress
+
+from .networks import backbone_of, normalised
 
 EPOCHS = 100
 STAND_IN_LAYERS, STAND_IN_HEADS = 12, 3
@@ -104,27 +105,6 @@ class MaskInputs(abc.ABC):
                               EPOCHS),
             device=images.device, num_layers=self.num_layers,
             images=(images - 0.5) / 0.25, **given)
-
-
-def backbone_of(model: nn.Module) -> Any:
-    """The network that masks look at: frozen, teacher's, or the model's own.
-
-    Args:
-        model (nn.Module): An algorithm.
-
-    Raises:
-        ConfigError: It is no masked ViT.
-    """
-    places: tuple[Any, ...] = (
-        getattr(getattr(model, 'mask_source', None), 'network', None),
-        getattr(getattr(model, 'teacher', None), 'backbone', None),
-        getattr(model, 'backbone', None), model)
-    backbone = next(one for one in places if one is not None)
-    if not hasattr(backbone, 'encode'):
-        raise ConfigError(
-            f'{type(model).__name__}: masks are drawn with the attention of '
-            f'a mimplug.MaskedViT; its backbone is {type(backbone).__name__}')
-    return backbone
 
 
 def _fused(rows: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -296,13 +276,8 @@ class NetworkInputs(MaskInputs):
 
     def normalised(self) -> Tensor:
         """The images as the network was trained on them."""
-        prepare: Any = getattr(self.model, 'data_preprocessor', None)
-        mean, std = (getattr(prepare, name, None) for name in ('mean', 'std'))
-        if mean is None or std is None:
-            return self.images
-        images: Tensor = self.images * 255 - mean.view(-1, 1, 1)
-        images = images / std.view(-1, 1, 1)
-        return images
+        return normalised(
+            self.images, getattr(self.model, 'data_preprocessor', None))
 
     def _predict(self, encoded: Any) -> Tensor | None:
         """Difficulty by the model's own head, if it has one."""

@@ -10,7 +10,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from mimplug.engine.hooks.progress import run_progress
 from mimplug.errors import ConfigError, check_choice
@@ -19,6 +19,7 @@ from mimplug.evaluation.feature_bank import evaluating
 from mimplug.registry import HOOKS
 
 from .mask_grid import render_mask_grid
+from .networks import unit_range
 
 FOLDER = 'vis'
 SPLITS = ('train', 'val')
@@ -141,30 +142,6 @@ class MaskPictureHook(Hook):
             preview: dict[str, Any] = model.preview_masks(
                 views, batch['data_samples'])
         return preview
-
-
-def unit_range(images: Tensor, preprocessor: nn.Module | Any) -> np.ndarray:
-    """Undoes the normalisation of images.
-
-    Args:
-        images (Tensor): (M, C, H, W), normalised.
-        preprocessor (nn.Module): The data preprocessor, with ``mean`` and
-            ``std`` on the 0..255 scale; without them each image is stretched
-            to its own range.
-
-    Returns:
-        ndarray: (M, C, H, W) float32 in [0, 1].
-    """
-    images = images.detach().float()
-    mean = getattr(preprocessor, 'mean', None)
-    std = getattr(preprocessor, 'std', None)
-    if mean is None or std is None:
-        low = images.amin((1, 2, 3), keepdim=True)
-        high = images.amax((1, 2, 3), keepdim=True)
-        return _array((images - low) / (high - low).clamp(min=1e-6))
-    shape = (1, -1, 1, 1)
-    images = images * std.view(shape) + mean.view(shape)
-    return _array((images / 255).clamp(0, 1))
 
 
 def _array(values: Tensor) -> np.ndarray:

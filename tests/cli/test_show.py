@@ -17,6 +17,9 @@ from mimplug.visualization.mask_grid import HIDDEN
 
 pytestmark = pytest.mark.unit
 
+QUICKSTART = str(Path(__file__).parents[2] / 'configs' / 'quickstart'
+                 / '{}_resnet-quickstart_fashion-mnist.py')
+
 CONFIG = f"""
 default_scope = 'mmpretrain'
 model = dict(
@@ -96,6 +99,20 @@ def test_stock_algorithms(folder, capsys, masks):
     cells = hidden.reshape(4, 32, 4, 32).mean((1, 3))
     assert (cells > 0.9).sum() == (cells < 0.1).sum() == 8
     assert show(capsys, 'stock.py', '--patch', '16')[0] == 2
+
+
+@pytest.mark.parametrize('name', ['saliency-moco', 'mixmask'])
+def test_siamese_networks(folder, capsys, name):
+    config = QUICKSTART.format(name)
+    path, size = show(capsys, config, '--images', 'photo.png', 'photo.png')
+    _, larger = show(capsys, config, '--images', 'photo.png', 'photo.png',
+                     '--size', '64', '--cell', '192')
+    assert path.is_file()
+    assert larger[0] - size[0] == 2 * (192 - 160)
+    status, said = show(capsys, config, '--patch', '8')
+    assert (status, 'those of the config' in said) == (2, True)
+    status, said = show(capsys, config, '--size', '30')
+    assert '30 x 30' in said
 
 
 def test_generators_with_the_attention_of_a_network(folder, capsys):

@@ -1,6 +1,8 @@
 """Draw the masks of a generator, of all, or of a config on photographs.
 
-A config shows its own generator with the attention of its own teacher. A
+A config shows its own generator with the attention of its own teacher; one of
+a siamese network, all that its encoders see: masked views as they are filled,
+hard negatives, mixtures, the object marked by its own localiser. A
 generator by name is shown with its example settings; without --network its
 attention is a stand-in that is computed from the image, and the picture says
 so. apply_prob is taken to be 1.
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 Pair = tuple[int, int]
 # 14 x 14 patches, as 224 and 16 give
 SIDE, PATCH = 168, 12
+# of a config that does not say how large its crops are
+CROP = 224
 FOLDER = 'work_dirs/show'
 
 
@@ -82,19 +86,22 @@ def run(args: argparse.Namespace) -> int:
     """
     from PIL import Image
 
-    from mimplug.visualization import find_photos, render_masks
+    from mimplug.visualization import find_photos, is_siamese, render_masks
 
     check_range('--progress', args.progress, 0.0, 1.0)
     check_range('--num-images', args.num_images, 1, 64)
     check_range('--cell', args.cell, 16, 2048)
     config = _config(args)
     photos = find_photos(args.images, args.num_images)
-    model, source = _network(config, args)
-    shown = _generators(args.what, model)
-    picture = render_masks(
-        shown, _inputs(photos, model, source, args), cell=args.cell,
-        title='All mask generators' if args.what == 'all'
-        else Path(args.what).stem)
+    model, source, side = _network(config, args)
+    title = ('All mask generators' if args.what == 'all'
+             else Path(args.what).stem)
+    if _is_config(args.what) and is_siamese(model):
+        picture = _siamese(photos, model, source, side, args, title)
+    else:
+        picture = render_masks(
+            _generators(args.what, model),
+            _inputs(photos, model, source, args), cell=args.cell, title=title)
     out = Path(args.out or f'{FOLDER}/masks_{Path(args.what).stem}.png')
     out.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(picture).save(out)
@@ -125,10 +132,10 @@ def _config(args: argparse.Namespace) -> str | None:
 
 
 def _network(config: str | None, args: argparse.Namespace
-             ) -> tuple[Any, str]:
-    """The model, and what its weights are."""
+             ) -> tuple[Any, str, int]:
+    """The model, what its weights are, the side of its training crops."""
     if config is None:
-        return None, ''
+        return None, '', SIDE
     from mmengine.logging import MMLogger
     from mmengine.registry import init_default_scope
     from mmpretrain.registry import MODELS
@@ -141,6 +148,9 @@ def _network(config: str | None, args: argparse.Namespace
         config=config, cfg_options=args.cfg_options, work_dir=None,
         launcher='none'))
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    if cfg.get('data_preprocessor'):
+        # as the runner does
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     with clear_errors():
         model = MODELS.build(cfg.model)
     if args.checkpoint is None:
@@ -150,9 +160,45 @@ def _network(config: str | None, args: argparse.Namespace
         logger.setLevel('WARNING')
         model.init_weights()
         logger.setLevel(level)
-        return model.eval(), f'initial weights of {Path(config).stem}'
+        return (model.eval(), f'initial weights of {Path(config).stem}',
+                _crop_side(cfg))
     load_weights(model, args.checkpoint)
-    return model.eval(), f'{Path(args.checkpoint).name}'
+    return model.eval(), Path(args.checkpoint).name, _crop_side(cfg)
+
+
+def _crop_side(cfg: Any) -> int:
+    """Pixels of the large crops that a config trains with."""
+    data = (cfg.get('train_dataloader') or {}).get('dataset') or {}
+    crops = [step.global_crops.size for step in data.get('pipeline') or ()
+             if 'global_crops' in step]
+    return int(crops[0]) if crops else CROP
+
+
+def _size(args: argparse.Namespace, default: Pair) -> Pair:
+    """Height and width that are asked for."""
+    if not args.size:
+        return default
+    if len(args.size) > 2:
+        raise ConfigError(
+            f'--size {args.size}: give one number, or height and width')
+    return args.size[0], args.size[-1]
+
+
+def _siamese(photos: list[Path], model: Any, source: str, side: int,
+             args: argparse.Namespace, title: str) -> Any:
+    """The picture of a masked siamese network."""
+    import torch
+
+    from mimplug.visualization import load_photos, siamese_gallery
+
+    if args.patch is not None:
+        raise ConfigError(
+            f'--patch {args.patch}: the cells of masked views are those of '
+            'the config')
+    images = torch.from_numpy(load_photos(photos, _size(args, (side, side))))
+    return siamese_gallery(
+        model, images, title=title, source=source, seed=args.seed,
+        fraction=args.progress, cell=args.cell)
 
 
 def _generators(what: str, model: Any
@@ -189,11 +235,7 @@ def _inputs(photos: list[Path], model: Any, source: str,
         raise ConfigError(
             f'--patch {args.patch}: the masks of this model have cells of '
             f'{patch[0]} x {patch[1]}')
-    if args.size:
-        if len(args.size) > 2:
-            raise ConfigError(
-                f'--size {args.size}: give one number, or height and width')
-        size = args.size[0], args.size[-1]
+    size = _size(args, size)
     if any(side < cell or side % cell for side, cell in zip(size, patch)):
         raise ConfigError(
             f'--size {size[0]} {size[1]}: allowed are multiples of the patch '
