@@ -55,6 +55,8 @@ def train(config: str, seed: int, work_dir: Path, options: list[str], *,
                step0=report['step0'][name], pixels=report['pixels'][name],
                chance=report['chance'], iterations=report['iterations'],
                seconds=round(seconds, 1))
+    if 'step0_plain' in report:
+        row['step0_plain'] = report['step0_plain'][name]
     done.write_text(json.dumps(dict(of=told, row=row)) + '\n')
     return row
 

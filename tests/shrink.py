@@ -78,8 +78,9 @@ def shrink_two_pictures(part: dict) -> None:
 
 
 def shrink_resnet(part: dict) -> None:
-    """Eighteen narrow layers, whose last map of 32 px has 2 x 2 places."""
-    part.update(depth=18, stem_channels=8, base_channels=8)
+    """Narrow, with 64 channels in the last of four or fewer stages."""
+    width = 64 >> (part.get('num_stages', 4) - 1)
+    part.update(depth=18, stem_channels=width, base_channels=width)
     if part['type'] == 'ResNet':
         part['strides'] = (1, 2, 2, 1)
     # no files to start from

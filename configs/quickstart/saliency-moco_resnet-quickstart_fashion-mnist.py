@@ -8,7 +8,7 @@ blur = dict(type='mimplug.BlurFill', kernel_size=5, sigma=10 * 32 / 224)
 
 model = dict(
     type='mimplug.SaliencyMoCo',
-    # the key encoder's map of 8 x 8: no other network, no labels
+    # the key encoder's last map, 4 x 4: no other network, no labels
     saliency=dict(type='mimplug.SCDA', stage=2, supervised=False),
     view_masks=[
         dict(

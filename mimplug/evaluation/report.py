@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,10 @@ class KNNReportHook(Hook):
     and the pixels of the normalised images; chance is the share of the
     largest class among the queries. Afterwards the table goes to the log and
     to ``knn_report.json`` in the work directory. The baselines are stored in
-    the checkpoints, so a resumed run shows those of its own beginning.
+    the checkpoints, so a resumed run shows those of its own beginning. With
+    ``precise_bn`` in the validation loop step 0 is measured with and without:
+    an untrained network is often the better one with batch norms that do
+    nothing.
 
     The measurement before training takes as long as one validation.
 
@@ -139,6 +143,11 @@ class KNNReportHook(Hook):
         step0 = protocol.accuracy(bank, queries, device)
         runner.visualizer.add_scalars(step0, step=0)
         labels = queries.labels[queries.labels >= 0]
+        if protocol.precise_bn:
+            # a random network may be better without, so both are shown
+            plain = replace(protocol, precise_bn=0)
+            self.report['step0_plain'] = plain.accuracy(
+                *plain.extract(model), device)
         self.report.update(
             step0=step0, bank_images=bank.num_labelled,
             query_images=len(labels),
@@ -185,8 +194,8 @@ def format_report(report: Mapping[str, Any]) -> str:
         report (dict): As in ``knn_report.json``.
 
     Returns:
-        str: Title and four rows; differences are those of the trained
-        network.
+        str: Title and four rows, five with ``precise_bn``; differences are
+        those of the trained network.
     """
     name = f'knn/top1_k{report["k"]}'
     end = report['end'][name]
@@ -199,6 +208,9 @@ def format_report(report: Mapping[str, Any]) -> str:
     rows = [
         (f'{network} after {report["iterations"]} iterations', end),
         (f'{network} at step 0', report.get('step0', {}).get(name)),
+        *([('the same, batch norms not recalibrated',
+            report['step0_plain'].get(name))]
+          if 'step0_plain' in report else []),
         ('raw pixels, normalised', report.get('pixels', {}).get(name)),
         ('chance: largest class of the queries', report.get('chance')),
     ]

@@ -100,3 +100,14 @@ def test_runs_that_ended_in_the_work_directory(monkeypatch, tmp_path):
     train(seed=2, options=['a=1'], reuse=True)
     train(seed=2, options=['a=1'])
     assert len(runs) == 4
+
+
+@pytest.mark.parametrize('plain, holds', [(50.0, True), (59.5, False)])
+def test_both_kinds_of_step_0_are_to_be_beaten(trained, plain, holds):
+    from quickstart_table import report
+    runs = [dict(row(seed, 60.0 + seed), step0_plain=plain + 4 * seed)
+            for seed in (0, 1)]
+    found = report(dict(one=runs))['one']
+    assert found['holds'] == holds
+    assert found['mean_gain'] == 10.5
+    assert found['over_plain']['mean_gain'] == 58.5 - plain

@@ -221,6 +221,10 @@ def test_table():
                        ['11.5', '+54.4']]
     assert len({line.index(number[0])
                 for line, number in zip(lines[1:], numbers)}) == 1
+    lines = format_report(
+        {**report, 'step0_plain': {'knn/top1_k20': 60.0}}).splitlines()
+    assert 'not recalibrated' in lines[3]
+    assert re.findall(r'-?\+?\d+\.\d', lines[3]) == ['60.0', '+5.9']
 
 
 @pytest.mark.unit

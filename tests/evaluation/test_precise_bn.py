@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from mimplug.datasets import MultiViewDataPreprocessor
 from mimplug.errors import ConfigError
 from mimplug.evaluation import KNNProtocol, recalibrate_bn, recalibrated
 from mimplug.evaluation.precise_bn import spread_loader
+from mimplug.evaluation.report import KNNReportHook
 from mimplug.models.split_norm import split_batch_norms
 
 pytestmark = pytest.mark.unit
@@ -126,6 +128,24 @@ def test_knn_with_filter_and_precise_statistics():
     assert set(metrics) == {'knn/top1_k3', 'knn/top5_k3'}
     with pytest.raises(ConfigError, match='precise_bn=-1'):
         KNNProtocol(bank, queries, precise_bn=-1)
+
+
+def test_the_report_shows_step_0_with_and_without():
+    model = Filtered()
+    bank, queries = (
+        DataLoader(ToyImages(24, seed=seed), 4, sampler=SequentialSampler(
+            range(24)), collate_fn=collate) for seed in (0, 1))
+    plain, exact = (KNNProtocol(bank, queries, k=(3, ), precise_bn=number)
+                    for number in (0, 6))
+    runner = SimpleNamespace(model=model, visualizer=SimpleNamespace(
+        add_scalars=lambda *args, **kwargs: None))
+    for protocol, names in ((plain, {'step0'}),
+                            (exact, {'step0', 'step0_plain'})):
+        hook = KNNReportHook()
+        hook._measure_baselines(runner, SimpleNamespace(protocol=protocol))
+        assert {name for name in hook.report if 'step0' in name} == names
+        assert hook.report['step0'] == protocol.metrics(model)
+    assert hook.report['step0_plain'] == plain.metrics(model)
 
 
 def collate(batch):

@@ -8,7 +8,8 @@ train_pipeline = [
     dict(
         type='mimplug.MultiCrop',
         global_crops=dict(
-            num=2, size=image_size, scale=(0.2, 1.0),
+            # objects fill these pictures: smaller crops show none
+            num=2, size=image_size, scale=(0.6, 1.0),
             interpolation='bilinear',
             # grey images: no colours to change
             jitter=(0.4, 0.4, 0.0, 0.0), jitter_prob=0.8, gray_prob=0.0,
