@@ -121,6 +121,8 @@ class SiameseViews(KeyedSelfSupervisor):
             raise ConfigError(
                 f'saliency={type(self.saliency).__name__}: no mask generator '
                 'looks at it; leave it out')
+        if self.saliency is not None:
+            self.saliency.check_encoder(self.backbone)
 
     def run_record(self) -> dict[str, Any]:
         """Input filter and localiser, for every checkpoint."""

@@ -36,6 +36,16 @@ class SaliencyTarget(BaseModule):
         super().__init__()
         self.supervised = supervised
 
+    def check_encoder(self, encoder: nn.Module) -> None:
+        """Raises if it cannot ask this encoder; called when a model is built.
+
+        Args:
+            encoder (nn.Module): What :meth:`forward` will get.
+
+        Raises:
+            ConfigError: Says what does not fit.
+        """
+
     def forward(self, images: Tensor, data_samples: Sequence | None = None,
                 encoder: nn.Module | None = None, view: int = 0) -> Tensor:
         """Maps of one view of a batch; larger is more salient.

@@ -103,6 +103,11 @@ class SCDA(SaliencyTarget):
         moved: SCDA = super()._apply(fn, recurse)
         return moved
 
+    def check_encoder(self, encoder: nn.Module) -> None:
+        """Raises :class:`ConfigError` if it has no such stage."""
+        if self.needs_encoder:
+            stage_of(encoder, self.stage)
+
     @torch.no_grad()
     def forward(self, images: Tensor, data_samples: Sequence | None = None,
                 encoder: nn.Module | None = None, view: int = 0) -> Tensor:

@@ -155,6 +155,13 @@ def test_an_image_that_the_grid_does_not_divide(kwargs):
 BAD = {
     'saliency maps': dict(view_masks=[view_mask(SALIENT)]),
     'no mask generator looks at it': dict(saliency=SALIENCY),
+    'has 4 stages': dict(view_masks=[view_mask(SALIENT)], saliency=dict(
+        type='mimplug.SCDA', stage=4)),
+    'nowhere.pth: no such file': dict(
+        view_masks=[view_mask(SALIENT)], saliency=dict(
+            type='mimplug.SCDA', backbone=dict(
+                type='ResNet', depth=18, init_cfg=dict(
+                    type='mimplug.Pretrained', checkpoint='nowhere.pth')))),
     'is masked twice': dict(view_masks=[view_mask(), view_mask()]),
     'sees the views': dict(view_masks=[view_mask(views=[1])]),
     'allowed are 0 and 1': dict(view_masks=[view_mask(views=[2])]),
