@@ -180,7 +180,8 @@ class WorkerShield:
         for number in self.numbers:
             if number != signal.SIGTERM:
                 signal.signal(number, signal.SIG_IGN)
-        if signal.SIGTERM in self.numbers:
+        # macOS cannot ask for the sender; there the first one ends it
+        if signal.SIGTERM in self.numbers and hasattr(signal, 'sigwaitinfo'):
             # a handler would not learn who sent it
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
