@@ -82,6 +82,9 @@ def _batch_statistics(network: nn.Module, norms: list[Any]
     network.eval()
     try:
         for norm in norms:
+            # what is not finite would stay, even with no weight
+            norm.running_mean.zero_()
+            norm.running_var.fill_(1)
             for name, value in forced.items():
                 if hasattr(norm, name):
                     setattr(norm, name, value)

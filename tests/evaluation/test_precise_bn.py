@@ -53,6 +53,18 @@ def test_the_first_layer_gets_the_moments_of_all_images():
         net.parameters(), before.parameters()))
 
 
+def test_statistics_of_a_bad_batch_are_forgotten():
+    plain, broken = network(), network()
+    broken[1].running_mean[0] = float('nan')
+    broken[5].running_var[0] = float('inf')
+    for net in (plain, broken):
+        recalibrate_bn(net, batches())
+    for number in (1, 5):
+        for name in ('running_mean', 'running_var'):
+            assert torch.equal(getattr(plain[number], name),
+                               getattr(broken[number], name))
+
+
 def test_norms_over_parts_see_whole_batches():
     plain, split = network(), network()
     split_batch_norms(split, 4)
