@@ -56,3 +56,26 @@ def test_own_images_config_of_the_readme(tmp_path):
     assert cfg.train_dataloader.dataset.dataset.to_dict() == dict(
         type='CustomDataset', data_root='path/to/images', with_label=False)
     assert cfg.val_cfg is None
+
+
+def test_own_images_configs_of_saliency_guided_moco(tmp_path):
+    text = (ROOT / 'docs' / 'saliency_moco.md').read_text()
+    blocks = re.findall(r'```python\n(_base_.*?)```', text, re.DOTALL)
+    allow_config_inheritance()
+    configs = []
+    for number, block in enumerate(blocks):
+        path = tmp_path / f'own_{number}.py'
+        path.write_text(block)
+        configs.append(Config.fromfile(str(path)))
+    training, probe = configs
+    train, val = (dict(type='CustomDataset', data_root=f'my_images/{split}')
+                  for split in ('train', 'val'))
+    for cfg in configs:
+        assert cfg.train_dataloader.dataset.dataset.to_dict() == train
+        assert cfg.val_dataloader.dataset.dataset.to_dict() == val
+    assert training.val_cfg.bank.dataset.dataset.to_dict() == train
+    assert training.model.saliency.get('backbone') is None
+    # the probe reads what the other one writes, behind the same filter
+    assert probe.model.backbone.init_cfg.checkpoint.startswith(
+        'work_dirs/my_saliency/')
+    assert probe.custom_hooks[0].input_filter == training.model.input_filter
