@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 from mimplug.errors import ConfigError, NonFiniteLossError
 from mimplug.registry import HOOKS
 
+from ..optim import NormStatistics
 from .runtime_info import RuntimeInfoHook, is_log_point
 
 
@@ -43,6 +44,9 @@ class NonFiniteHook(Hook):
     ranks raise together, so none is left waiting. Each rank first writes the
     keys of the latest batches that were skipped into the work directory.
     Without both of them nobody counts: the hook says so and does nothing.
+
+    A skipped step leaves the running statistics of batch norms as they were
+    before it (:class:`~mimplug.engine.optim.NormStatistics`).
 
     Args:
         limit (int): Steps in a row, >= 1. The default is more than the 16
@@ -75,23 +79,29 @@ class NonFiniteHook(Hook):
                 "default_hooks.runtime_info=dict(type='mimplug."
                 "RuntimeInfoHook')", logger='current', level=logging.WARNING)
             return
+        self.statistics = NormStatistics(runner.model)
         accumulation = wrapper._accumulative_counts
         self.recent: deque[tuple[int, int, list]] = deque(
             maxlen=self.limit * accumulation)
 
     def before_train_iter(self, runner: Any, batch_idx: int,
                           data_batch: Any = None) -> None:
-        """Remembers which samples came."""
+        """Remembers which samples came, and the statistics of norms."""
         if not self.active:
             return
+        wrapper = runner.optim_wrapper
+        if wrapper._inner_count % wrapper._accumulative_counts == 0:
+            self.statistics.keep()
         self.recent.append((self._steps(runner), runner.iter + 1,
                             sample_keys(data_batch)))
 
     def after_train_iter(self, runner: Any, batch_idx: int,
                          data_batch: Any = None,
                          outputs: dict | None = None) -> None:
-        """Aborts, if it is time."""
+        """Takes back statistics of a skipped step; aborts, if it is time."""
         wrapper = runner.optim_wrapper
+        if self.active and wrapper.should_update():
+            self.statistics.settle(wrapper.finite)
         if (not self.active or wrapper.known_consecutive < self.limit
                 or not is_log_point(runner, batch_idx)):
             return

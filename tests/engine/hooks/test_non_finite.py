@@ -109,3 +109,38 @@ def test_keys_of_any_batch():
 def test_errors():
     with pytest.raises(ConfigError, match='limit=0: must be >= 1'):
         NonFiniteHook(limit=0)
+
+
+class Normed(Broken):
+    """With a batch norm, which meets the NaN in some iteration."""
+
+    def __init__(self, first):
+        super().__init__(first)
+        self.norm = nn.BatchNorm1d(2)
+        self.seen = []
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        self.seen.append({name: value.clone()
+                          for name, value in self.norm.state_dict().items()})
+        self.calls += 1
+        images = torch.stack(inputs) * self.calls
+        if self.calls == self.first:
+            images[0] = torch.nan
+        return dict(loss=self.norm(self.body(images)).square().mean())
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize('first, accumulation', [(3, 1), (3, 2), (4, 2)])
+def test_norms_forget_a_skipped_step(make_runner, first, accumulation):
+    """A NaN once stayed in the running statistics for the rest of a run."""
+    runner = make(make_runner, 99, 3, accumulation=accumulation)
+    runner.model = model = Normed(first)
+    runner.train()
+    assert runner.optim_wrapper.known_skipped == 1
+    start = (first - 1) // accumulation * accumulation
+    before, after = (model.seen[i] for i in (start, start + accumulation))
+    for name in ('running_mean', 'running_var', 'num_batches_tracked'):
+        assert torch.equal(before[name], after[name])
+        assert not torch.equal(after[name], model.norm.state_dict()[name])
+    assert all(value.isfinite().all()
+               for value in model.norm.state_dict().values())
