@@ -1,6 +1,8 @@
 # Mugs on the 2,000 embedded images, in minutes on two CPU cores: the budget of
 # the AttMask quickstart (network, batch, epochs). The method is the published
-# one; sizes are chosen for small grey pictures.
+# one; sizes are chosen for small grey pictures. k-NN (k = 20) of the teacher,
+# seeds 0, 1, 2: 67.9, 65.5, 67.5 % at the end, 56.4, 60.0, 59.2 at step 0; see
+# docs/mugs.md.
 _base_ = './attmask_vit-quickstart-p8_fashion-mnist.py'
 
 image_size, local_size = _base_.image_size, _base_.local_size
