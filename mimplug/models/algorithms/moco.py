@@ -73,6 +73,10 @@ class MoCo(Siamese):
             several processes do, in one. Defaults to None.
         symmetric (bool): Adds the loss with exchanged views and stores both
             keys. Defaults to False.
+        interleave_keys (bool): Keys of all processes enter the queue in the
+            order in which the sampler dealt out the images, so that a queue
+            that the batch does not divide holds the same for any number of
+            processes. False: rank after rank, as released. Defaults to True.
         **kwargs: Arguments of :class:`SiameseViews`.
 
     Raises:
@@ -88,12 +92,14 @@ class MoCo(Siamese):
     def __init__(self, backbone: dict | nn.Module, neck: dict | nn.Module,
                  *, queue: int = 65536, temperature: float = 0.2,
                  momentum: float = 0.999, shuffle_bn: bool = True,
-                 split_bn: int | None = None, **kwargs: Any) -> None:
+                 split_bn: int | None = None, interleave_keys: bool = True,
+                 **kwargs: Any) -> None:
         super().__init__(backbone, neck, **kwargs)
         check_range('momentum', momentum, 0.0, 1.0)
         if queue < 1:
             raise ConfigError(f'queue={queue!r}: allowed is >= 1')
         self.momentum, self.shuffle_bn = momentum, shuffle_bn
+        self.interleave_keys = interleave_keys
         if split_bn is not None:
             split_batch_norms(
                 nn.ModuleList([self.backbone, self.neck]), split_bn)
@@ -183,6 +189,7 @@ class MoCo(Siamese):
     def _remember(self, keys: Tensor, loss: Tensor) -> None:
         """Keys (S, B, D) enter the queue if all ranks' losses are finite."""
         if self.training:
-            rows, kept = gather_rows(keys, loss.isfinite())
+            rows, kept = gather_rows(keys, loss.isfinite(),
+                                     interleave=self.interleave_keys)
             assert kept is not None
             self.queue.enqueue(rows, kept.all(), gather=False)
