@@ -120,6 +120,7 @@ def test_in_a_runner(make_runner):
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1200)
 def test_inductor_in_mixed_precision():
     plain, compiled = pair(CompileHook())
     with torch.autocast('cpu', torch.bfloat16):
