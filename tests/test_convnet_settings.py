@@ -64,8 +64,10 @@ PROBES = {
     PLAIN,
     f'mixmask/benchmarks/{R50}_mixmask-mocov2-200e-pre_8xb32-linear-steplr-'
     '100e_in1k': MIXMASK,
+    f'mixmask/benchmarks/{R50}_unmix-mixmask-mocov2-200e-pre_8xb32-linear-'
+    'steplr-100e_in1k': BOTH,
     **{f'saliency_moco/benchmarks/{R50}_saliency-moco-{kind}-200e-pre_4xb64-'
-       'linear-steplr-100e_in100': SALIENCY[kind] for kind in ('hp', 'blur')},
+       'linear-steplr-100e_in100': SALIENCY[kind] for kind in SALIENCY},
 }
 settings = pytest.mark.parametrize('name, want', [
     pytest.param(name, want, id=Path(name).name)

@@ -1,5 +1,4 @@
-# Linear probe of saliency-guided MoCo as published; for "mean" change the
-# file.
+# Linear probe of saliency-guided MoCo, "blur", as published.
 _base_ = [
     '../../_base_/datasets/imagenet100_bs64_linear.py',
     '../../_base_/models/linear_resnet50.py',
