@@ -267,11 +267,18 @@ def test_linear_probe(name):
     assert head.init_cfg == dict(
         type='Normal', layer='Linear', std=0.01, bias=0)
     assert head.num_classes == (100 if name.endswith('in100') else 1000)
-    # an encoder of filtered images keeps its filter
+
+
+@pytest.mark.parametrize('path', sorted(CONFIGS.glob('*/benchmarks/*.py')),
+                         ids=lambda path: path.stem)
+def test_a_probe_reads_a_config_of_its_method_and_keeps_its_filter(path):
+    cfg = Config.fromfile(str(path))
+    name = Path(cfg.model.backbone.init_cfg.checkpoint).parent.name
+    before = load(f'{path.parents[1].name}/{name}')
     filters = [hook.input_filter for hook in cfg.get('custom_hooks', ())
                if hook.type == 'mimplug.InputFilterHook']
-    assert filters == ([load(before).model.input_filter]
-                       if 'hp' in name else [])
+    own = before.model.get('input_filter')
+    assert filters == ([] if own is None else [own])
 
 
 def test_every_config_is_published_variant_or_unverified():
