@@ -24,7 +24,8 @@ model = dict(
         fill=blur,
         cells=cells,
         num=1,
-        alpha=2.0))
+        # 1.0 / 0.1 scales a similarity as the published 2.0 / 0.2 do
+        alpha=1.0))
 
 custom_hooks = [
     # the loader's worker has the second core
