@@ -102,11 +102,8 @@ def test_runs_that_ended_in_the_work_directory(monkeypatch, tmp_path):
     assert len(runs) == 4
 
 
-# gains of 10 and 7; 4 and 1 (less than two standard deviations); 0.5 and -2.5
-@pytest.mark.parametrize('plain, holds, clearly', [
-    (50.0, True, True), (56.0, True, False), (59.5, False, False)])
-def test_both_kinds_of_step_0_are_to_be_beaten(trained, plain, holds,
-                                               clearly):
+@pytest.mark.parametrize('plain, holds', [(50.0, True), (59.5, False)])
+def test_both_kinds_of_step_0_are_to_be_beaten(trained, plain, holds):
     from quickstart_table import report
     runs = [dict(row(seed, 60.0 + seed), step0_plain=plain + 4 * seed)
             for seed in (0, 1)]
@@ -114,4 +111,3 @@ def test_both_kinds_of_step_0_are_to_be_beaten(trained, plain, holds,
     assert found['holds'] == holds
     assert found['mean_gain'] == 10.5
     assert found['over_plain']['mean_gain'] == 58.5 - plain
-    assert found['over_plain']['holds'] == clearly
