@@ -136,6 +136,7 @@ def compare(script: str, methods: Mapping[str, str],
         args.out.write_text(json.dumps(dict(
             command=f'python benchmarks/{script} --seeds '
             + ' '.join(map(str, args.seeds)) + f' --jobs {args.jobs}'
+            + (' --reuse' if args.reuse else '')
             + (f' --earlier {args.earlier}' if args.earlier else ''),
             cfg_options=args.cfg_options, configs=chosen, runs=rows,
             summary=table, versions=versions()), indent=2) + '\n')
